@@ -1,0 +1,61 @@
+// Who knows the status of tickets that are not in hand: the Execution Ticket Service, or the embedded store that plays it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "core/ticket/ticket.h"
+
+namespace wa {
+
+struct StatusUpdate {
+    std::string ticket_id;
+    TicketStatus status = TicketStatus::kPending;
+    std::string error_message;
+    std::int64_t actual_duration_ms = 0;
+};
+
+enum class DependencyState : std::uint8_t {
+    kUnknown,    // nobody knows this id (yet)
+    kOpen,       // known and not ended
+    kCompleted,
+    kFailed,     // failed, cancelled, skipped, compensated
+};
+
+struct DependencyStatus {
+    std::string ticket_id;
+    DependencyState state = DependencyState::kUnknown;
+    // A failure counts only when it is the last word (rule 15): the embedded store knows; a remote service does not.
+    bool last_word = false;
+    std::string detail;  // "FAILED: exit code 1"
+};
+
+// Input that answers lookup(); ids that are missing in it stay as they were.
+struct DependencyStatuses {
+    std::vector<DependencyStatus> statuses;
+};
+
+// An ending seen on the results topic (read_committed, outside any group).
+struct EndingSeen {
+    std::string ticket_id;
+    bool completed = false;
+    EpochMillis at = 0;          // when the result was published
+    std::string detail;
+};
+// The results reader has passed the stable offset that stood when it was last asked (rule 15, 16).
+struct ResultsReaderCaughtUp {
+    EpochMillis as_of = 0;
+};
+
+class TicketService {
+public:
+    virtual ~TicketService() = default;
+    // Fire and forget; the adapter orders, bounds and retries. Called after the commit that it tells about (rule 9).
+    virtual void update_status(StatusUpdate update) = 0;
+    // Answers later with DependencyStatuses, or never when the service is away: the engine asks again.
+    virtual void lookup(std::vector<std::string> ticket_ids) = 0;
+};
+
+}  // namespace wa
