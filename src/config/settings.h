@@ -25,17 +25,17 @@ namespace wa::config {
 
 enum class Type : std::uint8_t {
     kString,
-    kEnum,      // one of SettingSpec::choices, compared without case, kept as the table spells it
+    kEnum,  // one of SettingSpec::choices, compared without case, kept as the table spells it
     kInt,
     kFloat,
-    kRatio,     // "0.8" or "80%"; kept as a float
+    kRatio,  // "0.8" or "80%"; kept as a float
     kBool,
     kList,      // JSON array or comma-separated
     kDuration,  // "10m", "1m30s", "250ms", or a bare number in SettingSpec::unit
     kSize,      // "512MiB", "512m", or bare bytes
     kPath,
     kUrl,
-    kSecret,    // never shown; also read from the file that NAME_FILE names
+    kSecret,  // never shown; also read from the file that NAME_FILE names
 };
 std::string_view to_string(Type type);
 
@@ -81,18 +81,19 @@ enum class Unit : std::uint8_t { kNone, kMilliseconds, kSeconds, kDays };
 
 // One line of the table. All text is static.
 struct SettingSpec {
-    std::string_view name;           // environment variable; flag and file key are derived from it
+    std::string_view name;  // environment variable; flag and file key are derived from it
     Type type = Type::kString;
     Part part = Part::kGeneral;
-    std::string_view fallback;       // default as text; empty = unset
-    std::string_view help;           // one line for --help, config init, config show
+    std::string_view fallback = {};  // default as text; empty = unset
+    std::string_view help = {};      // one line for --help, config init, config show
     std::string_view choices = {};   // "a|b|c" for kEnum, and for kList when its entries are restricted
     double min = 0;                  // kInt, kFloat, kRatio, kSize; kDuration: in `unit`
     double max = -1;                 // max < min = not bounded
     Unit unit = Unit::kNone;
-    bool required = false;           // an empty value is not acceptable (it has a default that may not be emptied)
-    bool reloadable = false;         // may change while the worker runs
-    bool common = false;             // written by `config init`
+    bool required = false;                  // kList: at least one entry
+    bool empty_is_off = false;              // given but empty = unset, not the default
+    bool reloadable = false;                // may change while the worker runs
+    bool common = false;                    // written by `config init`
     std::string_view dev_fallback = {};     // default of `dev` where it differs
     std::string_view strict_fallback = {};  // default in strict environments where it differs
     std::string_view alias = {};            // a second name with the same meaning
@@ -102,8 +103,9 @@ struct SettingSpec {
 std::span<const SettingSpec> all_settings();
 // By exact name or alias (upper case), or null.
 const SettingSpec* find_setting(std::string_view name);
-std::string flag_name(const SettingSpec& spec);  // "MAX_CONCURRENT_TASKS" -> "--max-concurrent-tasks" ("…-file" for secrets)
-std::string file_key(std::string_view name);     // "MAX_CONCURRENT_TASKS" -> "max_concurrent_tasks"
+std::string flag_name(
+    const SettingSpec& spec);  // "MAX_CONCURRENT_TASKS" -> "--max-concurrent-tasks" ("…-file" for secrets)
+std::string file_key(std::string_view name);  // "MAX_CONCURRENT_TASKS" -> "max_concurrent_tasks"
 // True for production, staging, prod, in any case (rule N3).
 bool is_strict_environment(std::string_view environment);
 
@@ -167,10 +169,10 @@ using Environment = std::map<std::string, std::string, std::less<>>;
 
 struct Sources {
     Mode mode = Mode::kDev;
-    std::vector<std::pair<std::string, std::string>> flags;   // NAME (or NAME_FILE for a secret) and text; last one wins
-    Environment environment;                                  // snapshot (environment.h)
-    std::optional<NamedText> env_file;                        // what WORKER_ENV_FILE names
-    std::optional<NamedText> config_file;                     // what --config or WORKER_AGENTS_CONFIG names
+    std::vector<std::pair<std::string, std::string>> flags;  // NAME (or NAME_FILE for a secret) and text; last one wins
+    Environment environment;                                 // snapshot (environment.h)
+    std::optional<NamedText> env_file;                       // what WORKER_ENV_FILE names
+    std::optional<NamedText> config_file;                    // what --config or WORKER_AGENTS_CONFIG names
     std::vector<std::pair<std::string, std::string>> preset;  // NAME and text; stands between file and default
     std::string preset_name;                                  // "example project"
     // Reads the file behind a NAME_FILE. Null = such settings are an error.
@@ -187,5 +189,15 @@ struct Loaded {
 
 // The same, folded into one error (kInvalidArgument) that lists the problems, one a line. Warnings are dropped.
 [[nodiscard]] Result<Settings> load_or_error(const Sources& sources);
+
+// $XDG_STATE_HOME/worker-agents, else $HOME/.local/state/worker-agents, else "".
+[[nodiscard]] std::string default_state_dir(const Environment& environment);
+
+// What differs between two loads (reload on SIGHUP). `reloadable` false = needs a restart.
+struct Change {
+    const SettingSpec* spec = nullptr;
+    bool reloadable = false;
+};
+[[nodiscard]] std::vector<Change> changes(const Settings& before, const Settings& now);
 
 }  // namespace wa::config

@@ -73,18 +73,28 @@ struct Settlement {
     std::string payload;        // original bytes: kDeadLetter, kRequeue
     EpochMillis timestamp = 0;  // of the original record: kRequeue
     std::uint32_t requeue_round = 0;
+    std::int32_t deliveries = 0;  // kRequeue: the count of rule 4 travels with the copy
     std::optional<Ticket> compensation;  // goes into the same transaction (rule 10)
     std::vector<HistoryEntry> history;
     std::vector<AttemptRecord> attempts;
 };
 
-// Made durable before the attempt is started (rule 24); with kSkippable attempts the engine does not ask.
+// Made durable before the attempt is started (rule 24).
 struct AttemptIntent {
     SourcePosition position;
     Epoch epoch = 0;
     std::string ticket_id;
     std::int32_t number = 0;
     EpochMillis at = 0;
+};
+
+// An attempt that ended without ending its ticket: another one follows, or the ticket is handed back. Kept so that a
+// later start knows it; a sink without a per-ticket record ignores it.
+struct AttemptEnd {
+    SourcePosition position;
+    Epoch epoch = 0;
+    std::string ticket_id;
+    AttemptRecord attempt;  // outcome "failed", "timeout" (count against max_retries) or "handed_back" (does not)
 };
 
 struct PartitionCommit {
@@ -98,9 +108,12 @@ struct CommitBatch {
     std::uint64_t number = 0;  // rises; the same number again means the same call again
     std::vector<Settlement> settlements;
     std::vector<AttemptIntent> intents;
+    std::vector<AttemptEnd> attempt_ends;
     std::vector<PartitionCommit> offsets;  // empty when the sink does not want them
 
-    [[nodiscard]] bool empty() const { return settlements.empty() && intents.empty() && offsets.empty(); }
+    [[nodiscard]] bool empty() const { 
+        return settlements.empty() && intents.empty() && attempt_ends.empty() && offsets.empty();
+    }
 };
 
 enum class CommitStatus : std::uint8_t {
@@ -139,6 +152,7 @@ struct SinkRecovered {
 
 struct SinkTraits {
     bool wants_offsets = false;           // Kafka: yes; embedded store: it knows each ticket's row
+    bool keeps_attempts = true;           // embedded store: intents and attempt ends are rows; Kafka: no
     std::size_t metadata_limit = 4096;    // bytes of PartitionCommit::metadata
     std::size_t batch_limit = 1000;       // settlements and intents in one batch
 };

@@ -44,9 +44,9 @@ struct EndingSeen {
     EpochMillis at = 0;          // when the result was published
     std::string detail;
 };
-// The results reader has passed the stable offset that stood when it was last asked (rule 15, 16).
+// The results reader has passed the stable offset that stood at `as_of` (rule 15, 16).
 struct ResultsReaderCaughtUp {
-    EpochMillis as_of = 0;
+    MonoTime as_of{};
 };
 
 class TicketService {

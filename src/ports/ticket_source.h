@@ -38,6 +38,7 @@ struct Record {
     SourcePosition origin;
     std::uint32_t requeue_round = 0;  // how often it was re-queued
     std::int32_t attempts_made = 0;   // attempts of earlier processes; the next attempt is numbered one higher
+    std::int32_t attempts_burned = 0; // of those, the ones that count against max_retries (not: interrupted, handed back)
     std::int32_t deliveries = 0;      // how often a worker died while it may have been running (rule 4)
 };
 
@@ -50,7 +51,8 @@ public:
     virtual void release(PartitionId partition, Epoch epoch) = 0;
 };
 
-// Inputs that a source posts to the engine.
+// Inputs that a source posts to the engine. With a results reader, an assignment is announced only after the reader has
+// passed the stable end of the results as of that assignment: what the last owner finished is known before anything starts.
 struct PartitionAssigned {
     PartitionId partition = 0;
     Epoch epoch = 0;

@@ -29,6 +29,7 @@ std::string_view to_string(Event event) {
         case Event::kSlotGranted: return "slot_granted";
         case Event::kIntentDurable: return "intent_durable";
         case Event::kAttemptFailed: return "attempt_failed";
+        case Event::kDeferred: return "deferred";
         case Event::kBackoffOver: return "backoff_over";
         case Event::kStopRequested: return "stop_requested";
         case Event::kOutcome: return "outcome";

@@ -35,6 +35,7 @@ enum class Event : std::uint8_t {
     kSlotGranted,
     kIntentDurable,
     kAttemptFailed,  // and another attempt follows
+    kDeferred,       // its back-end's circuit breaker is open; costs no retry
     kBackoffOver,
     kStopRequested,  // cancel, preempt, timeout, deadline or drain reaches a started attempt
     kOutcome,        // the one ending is decided
@@ -64,6 +65,7 @@ inline constexpr std::array kTransitions{
     Transition{State::kReady, Event::kOutcome, State::kReporting},
     Transition{State::kReady, Event::kHandBack, State::kHandedBack},
     Transition{State::kQueued, Event::kSlotGranted, State::kStarting},
+    Transition{State::kQueued, Event::kDeferred, State::kBackingOff},
     Transition{State::kQueued, Event::kOutcome, State::kReporting},
     Transition{State::kQueued, Event::kHandBack, State::kHandedBack},
     Transition{State::kBackingOff, Event::kBackoffOver, State::kQueued},

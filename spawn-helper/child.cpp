@@ -1,0 +1,142 @@
+#include "child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace wa::helper {
+namespace {
+
+constexpr size_t kStackSize = 128 * 1024;
+
+// Shared with the child: it runs in our memory while we wait, so it can simply write down what went wrong.
+struct Shared {
+    const ChildPlan* plan;
+    pid_t helper;
+    Step step;
+    int error;
+};
+
+[[noreturn]] void give_up(Shared& shared, Step step) {
+    shared.error = errno;
+    shared.step = step;
+    _exit(127);
+}
+
+// The wish is cut to what the helper itself may have: asking for more would fail without need.
+bool limit(int resource, uint64_t value, uint64_t room) {
+    if (value == kNoLimit) return true;
+    rlimit current{};
+    const auto which = static_cast<__rlimit_resource>(resource);
+    if (getrlimit(which, &current) != 0) return false;
+    rlimit wanted{};
+    wanted.rlim_cur = value < current.rlim_max ? value : current.rlim_max;
+    const rlim_t hard = value + room;
+    wanted.rlim_max = hard < current.rlim_max ? hard : current.rlim_max;
+    return setrlimit(which, &wanted) == 0;
+}
+
+bool set_limits(const Limits& limits) {
+    // SIGXCPU at the soft limit, SIGKILL 5 s later.
+    return limit(RLIMIT_CPU, limits.cpu_seconds, 5) && limit(RLIMIT_AS, limits.address_space, 0) &&
+           limit(RLIMIT_NOFILE, limits.open_files, 0) && limit(RLIMIT_FSIZE, limits.file_size, 0) &&
+           limit(RLIMIT_NPROC, limits.processes, 0) && limit(RLIMIT_CORE, limits.core, 0);
+}
+
+// A task dies before the worker when memory runs out. Best effort: some containers forbid it.
+void set_oom_score(int score) {
+    if (score == 0) return;
+    const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    char text[16];
+    int length = 0;
+    unsigned value = static_cast<unsigned>(score < 0 ? -score : score);
+    char digits[12];
+    int count = 0;
+    do {
+        digits[count++] = static_cast<char>('0' + value % 10);
+        value /= 10;
+    } while (value != 0 && count < 10);
+    if (score < 0) text[length++] = '-';
+    while (count > 0)
+        text[length++] = digits[--count];
+    [[maybe_unused]] const ssize_t written = write(fd, text, static_cast<size_t>(length));
+    close(fd);
+}
+
+int child_main(void* argument) {
+    Shared& shared = *static_cast<Shared*>(argument);
+    const ChildPlan& plan = *shared.plan;
+    // The helper's signal dispositions are all default (main.cpp sees to it), so only the mask is to be reset, last.
+    if (setsid() < 0) give_up(shared, Step::kSession);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) give_up(shared, Step::kDeathSignal);
+    if (getppid() != shared.helper) {
+        errno = ESRCH;
+        give_up(shared, Step::kParentGone);
+    }
+    set_oom_score(plan.oom_score_adj);
+    if (dup2(plan.input, 0) < 0 || dup2(plan.output, 1) < 0 || dup2(plan.errors, 2) < 0) give_up(shared, Step::kStdio);
+    if (fchdir(plan.directory) != 0) give_up(shared, Step::kDirectory);
+    // Everything the helper has is close-on-exec; this also takes what may have been inherited from the worker. The
+    // table is our own copy (no CLONE_FILES).
+    syscall(SYS_close_range, 3U, ~0U, 0U);
+    if (!set_limits(plan.limits)) give_up(shared, Step::kLimits);
+    sigset_t none;
+    sigemptyset(&none);
+    if (sigprocmask(SIG_SETMASK, &none, nullptr) != 0) give_up(shared, Step::kSignalMask);
+    execve(plan.executable, plan.arguments, plan.environment);
+    give_up(shared, Step::kExec);
+}
+
+char* stack_top() {
+    static char* top = nullptr;
+    if (top == nullptr) {
+        void* memory =
+            mmap(nullptr, kStackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+        if (memory == MAP_FAILED) return nullptr;
+        top = static_cast<char*>(memory) + kStackSize;
+    }
+    return top;
+}
+
+}  // namespace
+
+ChildResult start_child(const ChildPlan& plan) {
+    ChildResult result;
+    Shared shared{&plan, getpid(), Step::kNone, 0};
+    char* const stack = stack_top();
+    if (stack == nullptr) {
+        result.step = Step::kClone;
+        result.error = ENOMEM;
+        return result;
+    }
+    int pidfd = -1;
+    const pid_t pid = clone(child_main, stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &shared, &pidfd);
+    if (pid < 0) {
+        result.step = Step::kClone;
+        result.error = errno;
+        return result;
+    }
+    if (shared.step != Step::kNone) {
+        while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+        }
+        if (pidfd >= 0) close(pidfd);
+        result.step = shared.step;
+        result.error = shared.error;
+        return result;
+    }
+    result.pid = pid;
+    result.pidfd = pidfd;
+    return result;
+}
+
+}  // namespace wa::helper

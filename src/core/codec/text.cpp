@@ -1,0 +1,229 @@
+#include "core/codec/text.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <limits>
+
+#include "core/codec/json_write.h"
+
+namespace wa {
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::string_view kEllipsis = "…";
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+
+bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U; }
+
+std::string_view trim(std::string_view text) {
+    constexpr std::string_view kBlanks = " \t\r\n";
+    const std::size_t first = text.find_first_not_of(kBlanks);
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+}
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+// 2^63 exactly; every double below it (and not below -2^63) converts to int64 without loss of its whole part.
+constexpr double kInt64End = 9223372036854775808.0;
+
+std::optional<std::int64_t> whole_double(double number) {
+    if (!(number >= -kInt64End && number < kInt64End) || number != std::trunc(number)) return std::nullopt;
+    return static_cast<std::int64_t>(number);
+}
+
+std::string quoted(std::string_view text) {
+    std::string out = "the text ";
+    append_json_string(out, text);
+    return out;
+}
+
+struct Unit {
+    std::string_view name;
+    std::int64_t millis;
+};
+// Longest names first: "ms" must be seen before "m".
+constexpr std::array kUnits{Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60'000}, Unit{"h", 3'600'000}, Unit{"d", 86'400'000}};
+constexpr double kMaxDurationMillis = 10.0 * 365 * 86'400'000;
+
+std::optional<double> take_number(std::string_view& text) {
+    const std::size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+    if (end == 0) return std::nullopt;
+    double number = 0;
+    const auto [stop, failure] = std::from_chars(text.data(), text.data() + end, number, std::chars_format::fixed);
+    if (failure != std::errc() || stop != text.data() + end) return std::nullopt;
+    text.remove_prefix(end);
+    return number;
+}
+
+std::optional<double> take_unit(std::string_view& text) {
+    for (const Unit& unit : kUnits) {
+        if (!text.starts_with(unit.name)) continue;
+        text.remove_prefix(unit.name.size());
+        return static_cast<double>(unit.millis);
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::string clip(std::string_view text, std::size_t max) {
+    if (text.size() <= max) return std::string(text);
+    std::size_t end = max;
+    while (end > 0 && is_continuation(text[end])) --end;
+    return std::string(text.substr(0, end)) + std::string(kEllipsis);
+}
+
+std::string_view describe_kind(const json::value& value) {
+    switch (value.kind()) {
+        case json::kind::null: return "null";
+        case json::kind::bool_: return "a boolean";
+        case json::kind::int64:
+        case json::kind::uint64:
+        case json::kind::double_: return "a number";
+        case json::kind::string: return "a text";
+        case json::kind::array: return "a list";
+        case json::kind::object: return "an object";
+    }
+    return "a value";
+}
+
+std::string describe_value(const json::value& value) {
+    if (const auto* text = value.if_string()) {
+        // Serialized, so that line ends and control characters cannot forge a second line in a log.
+        return text->empty() ? "an empty text" : quoted(clip({text->data(), text->size()}));
+    }
+    if (value.is_structured() || value.is_null()) return std::string(describe_kind(value));
+    return value_text(value);
+}
+
+std::string value_text(const json::value& value) {
+    if (const auto* text = value.if_string()) return {text->data(), text->size()};
+    return json_text(value);
+}
+
+std::optional<std::int64_t> whole_number(const json::value& value) {
+    if (const auto* number = value.if_int64()) return *number;
+    if (const auto* number = value.if_double()) return whole_double(*number);
+    return std::nullopt;  // uint64 is used only for what int64 cannot hold
+}
+
+std::optional<double> decimal_number(std::string_view text) {
+    text = trim(text);
+    double number = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (text.empty() || failure != std::errc() || end != text.data() + text.size() || !std::isfinite(number)) {
+        return std::nullopt;
+    }
+    return number;
+}
+
+std::optional<std::int64_t> whole_number(std::string_view text) {
+    text = trim(text);
+    std::int64_t number = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (!text.empty() && failure == std::errc() && end == text.data() + text.size()) return number;
+    const auto decimal = decimal_number(text);
+    return decimal ? whole_double(*decimal) : std::nullopt;
+}
+
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text, bool bare_seconds) {
+    text = trim(text);
+    if (text.empty()) return std::nullopt;
+    double total = 0;
+    while (!text.empty()) {
+        const auto number = take_number(text);
+        if (!number) return std::nullopt;
+        auto unit = take_unit(text);
+        if (!unit && bare_seconds && text.empty() && total == 0) unit = 1000.0;
+        if (!unit) return std::nullopt;
+        total += *number * *unit;
+        if (!(total <= kMaxDurationMillis)) return std::nullopt;
+        bare_seconds = false;
+    }
+    return std::chrono::milliseconds(std::llround(total));
+}
+
+std::string duration_text(std::chrono::milliseconds duration) {
+    std::int64_t rest = duration.count();
+    if (rest <= 0) return "0s";
+    std::string text;
+    for (auto unit = kUnits.rbegin(); unit != kUnits.rend(); ++unit) {
+        const std::int64_t count = rest / unit->millis;
+        rest %= unit->millis;
+        if (count > 0) text += std::to_string(count) + std::string(unit->name);
+    }
+    return text;
+}
+
+bool names_secret(std::string_view name) {
+    constexpr std::array<std::string_view, 8> kWords{"token",      "secret",        "password", "passwd",
+                                                     "credential", "authorization", "cookie",   "key"};
+    std::string lowered(name);
+    std::ranges::transform(lowered, lowered.begin(), lower);
+    return std::ranges::any_of(kWords, [&](std::string_view word) { return lowered.find(word) != std::string::npos; });
+}
+
+std::size_t utf8_length(std::string_view bytes) {
+    if (bytes.empty()) return 0;
+    const auto at = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
+    const unsigned char lead = at(0);
+    if (lead < 0x80) return 1;
+    std::size_t length = 0;
+    unsigned char low = 0x80;
+    unsigned char high = 0xBF;
+    if (lead >= 0xC2 && lead <= 0xDF) length = 2;
+    if (lead >= 0xE0 && lead <= 0xEF) length = 3;
+    if (lead >= 0xF0 && lead <= 0xF4) length = 4;
+    if (lead == 0xE0) low = 0xA0;   // no overlong forms
+    if (lead == 0xED) high = 0x9F;  // no surrogates
+    if (lead == 0xF0) low = 0x90;
+    if (lead == 0xF4) high = 0x8F;  // nothing above U+10FFFF
+    if (length == 0 || bytes.size() < length || at(1) < low || at(1) > high) return 0;
+    for (std::size_t i = 2; i < length; ++i) {
+        if (!is_continuation(bytes[i])) return 0;
+    }
+    return length;
+}
+
+std::string lossy_utf8(std::string_view bytes, std::size_t max_characters) {
+    std::string text;
+    text.reserve(std::min(bytes.size(), max_characters));
+    for (std::size_t count = 0; !bytes.empty() && count < max_characters; ++count) {
+        const std::size_t length = utf8_length(bytes);
+        text += length == 0 ? kReplacement : bytes.substr(0, length);
+        bytes.remove_prefix(std::max<std::size_t>(length, 1));
+    }
+    return text;
+}
+
+bool is_utf8(std::string_view bytes) {
+    while (!bytes.empty()) {
+        const std::size_t length = utf8_length(bytes);
+        if (length == 0) return false;
+        bytes.remove_prefix(length);
+    }
+    return true;
+}
+
+std::string base64(std::string_view bytes) {
+    constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string text;
+    text.reserve((bytes.size() + 2) / 3 * 4);
+    for (std::size_t i = 0; i < bytes.size(); i += 3) {
+        const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
+        std::uint32_t group = 0;
+        for (std::size_t k = 0; k < 3; ++k) {
+            group = group << 8U | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+        }
+        for (std::size_t k = 0; k < 4; ++k) {
+            text += k <= count ? kAlphabet[group >> (18U - 6U * k) & 0x3FU] : '=';
+        }
+    }
+    return text;
+}
+
+}  // namespace wa
