@@ -169,24 +169,20 @@ bool Helper::prepare() {
     setsid();  // Ctrl-C in the worker's terminal is the worker's business
     umask(077);
     if (chdir("/") != 0) return false;  // hold no one's mount busy
-    null_ = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null_ < 0) return false;
-    // The socket is number 3 by agreement; 0 to 2 are pointed to nothing, all else is closed.
-    for (int fd = 0; fd < 3; ++fd)
-        dup2(null_, fd);
-    if (null_ <= kSocket) return false;  // descriptor 3 was not open: there is no worker
-    if (fcntl(kSocket, F_SETFD, FD_CLOEXEC) != 0) return false;
-    if (null_ != 4) {
-        dup3(null_, 4, O_CLOEXEC);
-        null_ = 4;
+    // The socket is number 3 by agreement, /dev/null becomes 0 to 2 and 4, all else is closed.
+    if (fcntl(kSocket, F_SETFD, FD_CLOEXEC) != 0) return false;  // there is no worker
+    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0) return false;
+    for (int fd = 0; fd < 3; ++fd) {
+        if (dup2(null, fd) < 0) return false;
     }
+    null_ = kSocket + 1;
+    if (null != null_ && dup3(null, null_, O_CLOEXEC) < 0) return false;
     if (syscall(SYS_close_range, 5U, ~0U, 0U) == 0) features_ |= kFeatureCloseRange;
     // Dispositions are inherited by the tasks: all default. All signals are blocked here and unblocked in each child.
-    for (int signal = 1; signal < 65; ++signal) {
-        struct sigaction action{};
-        action.sa_handler = SIG_DFL;
-        sigaction(signal, &action, nullptr);
-    }
+    // By the bare system call, since libc keeps two signals to itself.
+    const unsigned long default_action[4] = {0, 0, 0, 0};
+    for (int signal = 1; signal < 65; ++signal) syscall(SYS_rt_sigaction, signal, default_action, nullptr, size_t{8});
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, nullptr);

@@ -6,8 +6,8 @@
 #include "config/files.h"
 #include "config/rules.h"
 #include "config/settings.h"
-#include "config/suggest.h"
 #include "config/values.h"
+#include "core/codec/suggest.h"
 
 namespace wa::config {
 namespace {
@@ -237,7 +237,7 @@ private:
 
     void report_unknown(const std::string& where, std::string_view name, Severity severity, bool as_key) {
         const std::vector<std::string_view> names = all_names();
-        const std::string_view near = nearest(name, names);
+        const std::string_view near = closest(name, names);
         std::string fix;
         if (!near.empty()) fix = "did you mean " + (as_key ? file_key(near) : std::string(near)) + "?";
         report(severity, where, {}, "unknown " + std::string(as_key ? "key " : "setting ") + quoted(name),

@@ -191,7 +191,7 @@ Result<bool> parse_bool(std::string_view text) {
 
 Result<std::int64_t> parse_int(std::string_view text) {
     text = trim(text);
-    if (text.starts_with('+')) text.remove_prefix(1);
+    if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
     const std::size_t point = text.find('.');
     if (point != std::string_view::npos && point > 0) {
         const std::string_view fraction = text.substr(point + 1);
@@ -207,7 +207,7 @@ Result<std::int64_t> parse_int(std::string_view text) {
 
 Result<double> parse_float(std::string_view text) {
     text = trim(text);
-    if (text.starts_with('+')) text.remove_prefix(1);
+    if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
     double number = 0;
     const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error != std::errc() || stop != text.data() + text.size() || !std::isfinite(number)) {
@@ -288,8 +288,10 @@ Result<std::string> parse_url(std::string_view text) {
     const boost::urls::url_view url = *parsed;
     const bool socket = equal_ignoring_case(std::string_view(url.scheme().data(), url.scheme().size()), "unix");
     if (socket ? url.path().empty() : url.host().empty()) return wrong("must be a URL with a host");
-    if (url.has_port() && !url.port().empty() && url.port_number() == 0)
-        return wrong("has a port that is out of range");
+    if (url.has_port() && !url.port().empty()) {
+        const auto port = parse_int(std::string_view(url.port().data(), url.port().size()));
+        if (!port || *port < 1 || *port > 65'535) return wrong("has a port that is out of range");
+    }
     return std::string(text);
 }
 

@@ -61,6 +61,7 @@ void Engine::pump() {
     grant_slots();
     release_partitions();
     finish_drain();
+    while (count(State::kParked) + count(State::kHeld) > options_.max_parked && !rotation_blocked_) requeue_longest_parked();
     commit_next();
     send_lookups();
     if (cycles_unchecked_ && admitted_ == 0 && ready_.empty()) sweep_for_cycles();
@@ -164,6 +165,11 @@ void Engine::free_record(Slot slot) {
     if (entry.in_hand == slot) entry.in_hand = kNoSlot;
     std::erase(entry.held, slot);
     if (entry.in_hand == kNoSlot) release_held(node);
+    if (entry.in_hand == kNoSlot && entry.held.empty() && entry.waiters.size() > entry.stale_waiters && entry.ending != Ending::kCompleted) {
+        // Others still wait for it, and from here on nobody in this process will tell them.
+        set_known_open(entry, entry.known_open);
+        ask_for(node);
+    }
     index_.release(node);
 }
 

@@ -161,7 +161,6 @@ private:
         Duration dependency_wait{};
         std::string breaker;  // back-end whose breaker waits for this attempt's word
         bool intent_pending = false;
-        bool intent_in_batch = false;
         std::vector<AttemptRecord> attempts;
         std::vector<Effect> effects;
         std::string compensation_id;
@@ -202,6 +201,7 @@ private:
         OffsetTracker tracker{0};
         Offset uncertain_below = 0;
         bool dirty = false;       // offsets or metadata moved without a settlement
+        bool marked = false;      // a commit of ours has taken back the last owner's "clean"
         bool releasing = false;
         bool release_overdue = false;
         bool clean_committed = false;
@@ -269,6 +269,7 @@ private:
     void sweep_for_cycles();
     void progress();  // something started or ended: rotation of parked tickets may go on
     void ask_for(NodeId node);
+    void set_known_open(DependencyIndex::Node& node, bool known);
     void send_lookups();
     void on_lookup_timer();
     void on_unknown_timer(Slot slot);

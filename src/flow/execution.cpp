@@ -54,18 +54,26 @@ void Engine::start(Slot slot) {
     progress();
 
     bool durable_first = sink_traits_.keeps_attempts && executor.has_effects(*ticket);
-    if (record.uncertain_start) {
-        // An earlier owner died and may have been running this: count that before it can kill another worker (rule 4).
-        record.uncertain_start = false;
-        ++record.deliveries;
+    if (sink_traits_.wants_offsets) {
         Partition& partition = partitions_.at(record.position.partition);
-        partition.tracker.set_deliveries(record.position.offset, record.deliveries);
-        partition.dirty = true;
-        durable_first = true;
+        // Nothing starts under the last owner's word that all was left in good order: if this attempt kills us, the next
+        // owner must not believe it. One commit per assignment.
+        if (!partition.marked) {
+            partition.dirty = true;
+            durable_first = true;
+        }
+        if (record.uncertain_start) {
+            // An earlier owner died and may have been running this: count that before it can kill another worker (rule 4).
+            record.uncertain_start = false;
+            ++record.deliveries;
+            partition.tracker.set_deliveries(record.position.offset, record.deliveries);
+            partition.dirty = true;
+            durable_first = true;
+        }
+        if (broken(Variant::kTrustStaleClean)) durable_first = false;
     }
     if (!durable_first) return run(slot);
     record.active->intent_pending = true;
-    record.active->intent_in_batch = false;
     intents_due_.emplace_back(slot, record.generation);
 }
 
@@ -264,7 +272,13 @@ void Engine::on_cancel(CancelTicket& cancel) {
     }
     TicketRecord& record = records_[slot];
     switch (record.state) {
-        case State::kCancelling: return answer(CancelAnswer{true, "the ticket is being stopped already"});
+        case State::kCancelling:
+            // It is being stopped for another reason after which it could run again: the wish to cancel is the stronger one.
+            if (record.active->stop != StopReason::kDeadline && record.active->stop != StopReason::kPreempted) {
+                record.active->stop = preemption ? StopReason::kPreempted : StopReason::kCancelled;
+                record.active->stop_detail = preemption ? request.preempted_by : request.reason;
+            }
+            return answer(CancelAnswer{true, "the ticket is being stopped already"});
         case State::kReporting:
         case State::kSettled:
         case State::kHandedBack:

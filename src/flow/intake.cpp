@@ -74,6 +74,7 @@ void Engine::accept(Slot slot) {
         return;
     }
     node.in_hand = slot;
+    node.unknown_since = MonoTime{};
     asked_.erase(record.node);
 
     if (ticket.status != TicketStatus::kPending) {
@@ -142,7 +143,7 @@ Engine::Verdict Engine::intake_verdict() const {
     if (drain_ != DrainPhase::kNone) return {false, "draining", "this worker is draining: it takes no new tickets"};
     if (!sink_healthy_) return {false, "sink-unavailable", "results cannot be stored: " + sink_error_};
     const std::size_t waiting = count(State::kParked) + count(State::kHeld);
-    if (waiting >= options_.max_parked && rotation_blocked_) {
+    if (waiting > options_.max_parked) {
         return {false, "parked-full", std::to_string(waiting) + " tickets wait for dependencies, which is the limit"};
     }
     constexpr std::size_t kOutboxLimit = 10'000;  // outcomes of tickets that never entered the window

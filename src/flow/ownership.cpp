@@ -119,7 +119,7 @@ void Engine::hand_back(Slot slot, std::string reason) {
     // What waits for it goes on waiting: it will end elsewhere.
     if (node_id != kNoSlot) {
         DependencyIndex::Node& node = index_.at(node_id);
-        node.known_open = true;
+        set_known_open(node, true);
         if (node.waiters.size() > node.stale_waiters) ask_for(node_id);
     }
     free_record(slot);

@@ -212,7 +212,7 @@ void Engine::add_offsets(InFlightBatch& next) {
         Partition& partition = found->second;
         std::sort(offsets.begin(), offsets.end());
         const bool leaving = (partition.releasing && partition.records == 0) || (drain_ != DrainPhase::kNone && live_ == 0);
-        auto commit = partition.tracker.commit_with(offsets, leaving);
+        auto commit = partition.tracker.commit_with(offsets, leaving, metadata_limit_);
         bool too_large = commit.second.size() > metadata_limit_;
         while (commit.second.size() > metadata_limit_ && !offsets.empty()) {
             const Offset last = offsets.back();
@@ -226,7 +226,7 @@ void Engine::add_offsets(InFlightBatch& next) {
             outbox_.push_back(item);
             next.batch.settlements.erase(entry);
             next.settled.erase(next.settled.begin() + index);
-            commit = partition.tracker.commit_with(offsets, leaving);
+            commit = partition.tracker.commit_with(offsets, leaving, metadata_limit_);
         }
         if (too_large && !partition.metadata_full) {
             partition.metadata_full = true;
@@ -274,6 +274,10 @@ void Engine::on_commit(const CommitResult& result) {
 void Engine::committed(const CommitResult& result) {
     const InFlightBatch batch = std::move(*batch_);
     batch_.reset();
+    for (const auto& [id, epoch] : batch.partitions) {
+        const auto found = partitions_.find(id);
+        if (found != partitions_.end() && found->second.epoch == epoch) found->second.marked = true;
+    }
     for (const auto& [slot, generation] : batch.settled) {
         if (live(slot, generation) != nullptr && records_[slot].state == State::kReporting) after_commit(slot, result);
     }
@@ -303,7 +307,7 @@ void Engine::public_effects(TicketRecord& record) {
     if (settlement.kind == SettlementKind::kSuppressed || node_id == kNoSlot) return;
     if (settlement.kind == SettlementKind::kRequeue) {
         DependencyIndex::Node& node = index_.at(node_id);
-        node.known_open = true;
+        set_known_open(node, true);
         if (node.waiters.size() > node.stale_waiters) ask_for(node_id);
         return;
     }

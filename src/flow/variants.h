@@ -26,6 +26,7 @@ enum class Variant : std::uint8_t {
     kCompensateAtEachFailure, // compensation: with an id of its own each time
     kDrainSettles,            // drain: what was handed back is reported as failed
     kSimulatedUnlabelled,     // nothing made up: the label is lost
+    kTrustStaleClean,         // rule 4: starts before the last owner's clean mark is taken back
     kWakeLost,                // waiting: a completion wakes only the first waiter
 };
 

@@ -11,7 +11,6 @@ namespace wa {
 void Engine::wait_for_dependencies(Slot slot) {
     TicketRecord& record = records_[slot];
     const std::shared_ptr<const Ticket> ticket = record.active->ticket;
-    bool unknown = false;
     if (!broken(Variant::kIgnoreDependencies)) {
         for (const std::string& dependency : ticket->dependencies) {
             const NodeId node_id = index_.intern(dependency);
@@ -25,8 +24,8 @@ void Engine::wait_for_dependencies(Slot slot) {
             record.waits_for.push_back(node_id);
             node.waiters.push_back({slot, record.generation});
             if (node.in_hand == kNoSlot) {
+                set_known_open(node, node.known_open);
                 ask_for(node_id);
-                unknown = unknown || !node.known_open;
             }
         }
     }
@@ -41,10 +40,8 @@ void Engine::wait_for_dependencies(Slot slot) {
         record.admitted = true;
         ++admitted_;
     }
-    if (unknown) {
-        timers_.arm(ports_.clock.now() + options_.dependency_interval * options_.dependency_attempts,
-                    TimerKind::kUnknownDependency, slot, record.generation);
-    }
+    timers_.arm(ports_.clock.now() + options_.dependency_interval * options_.dependency_attempts, TimerKind::kUnknownDependency,
+                slot, record.generation);
     // Only a ticket that others wait for can close a cycle. The search is paid from a budget that each admission refills,
     // so that reading n tickets costs O(n) in all; what it did not reach is swept when nothing else moves.
     constexpr std::int64_t kBudgetPerTicket = 64;
@@ -55,7 +52,6 @@ void Engine::wait_for_dependencies(Slot slot) {
         const std::vector<Slot> cycle = find_cycle(slot);
         if (!cycle.empty()) return break_cycle(cycle);
     }
-    if (count(State::kParked) + count(State::kHeld) > options_.max_parked) requeue_longest_parked();
 }
 
 void Engine::dependencies_done(Slot slot) {
@@ -155,14 +151,14 @@ void Engine::on_statuses(const DependencyStatuses& statuses) {
         const MonoTime asked_at = std::exchange(node.asked_at, MonoTime{});
         if (node.ending == Ending::kCompleted) continue;
         switch (status.state) {
-            case DependencyState::kUnknown: node.known_open = false; break;
-            case DependencyState::kOpen: node.known_open = true; break;
+            case DependencyState::kUnknown: set_known_open(node, false); break;
+            case DependencyState::kOpen: set_known_open(node, true); break;
             case DependencyState::kCompleted:
                 index_.remember_ending(node_id, Ending::kCompleted, ports_.clock.wall_now(), false, {});
                 dependency_completed(node_id);
                 break;
             case DependencyState::kFailed:
-                node.known_open = false;
+                set_known_open(node, false);
                 node.detail = status.detail;
                 if (status.last_word && asked_at != MonoTime{}) fail_waiters(node_id, asked_at, true);
                 break;
@@ -188,6 +184,15 @@ void Engine::on_reader_caught_up(const ResultsReaderCaughtUp& caught_up) {
     const std::vector<NodeId> awaited(asked_.begin(), asked_.end());
     for (const NodeId node_id : awaited) {
         if (asked_.contains(node_id) && index_.at(node_id).ending == Ending::kFailed) fail_waiters(node_id, MonoTime{}, false);
+    }
+}
+
+void Engine::set_known_open(DependencyIndex::Node& node, bool known) {
+    node.known_open = known;
+    if (known) {
+        node.unknown_since = MonoTime{};
+    } else if (node.unknown_since == MonoTime{}) {
+        node.unknown_since = ports_.clock.now();
     }
 }
 
@@ -237,23 +242,30 @@ void Engine::on_lookup_timer() {
 void Engine::on_unknown_timer(Slot slot) {
     TicketRecord& record = records_[slot];
     if (record.state != State::kParked) return;
+    const MonoTime now = ports_.clock.now();
+    const Duration bound = options_.dependency_interval * options_.dependency_attempts;
+    MonoTime look_again = now + bound;
     for (const NodeId node_id : record.waits_for) {
         const DependencyIndex::Node& node = index_.at(node_id);
-        if (node.in_hand != kNoSlot || !node.held.empty() || node.known_open) continue;
-        const Duration waited = ports_.clock.now() - record.received_at;
-        std::string message = "dependency " + node.id + " is not known to anybody after " + std::to_string(to_millis(waited) / 1000) + " s";
+        if (node.in_hand != kNoSlot || !node.held.empty() || node.unknown_since == MonoTime{}) continue;
+        const MonoTime over = std::max(node.unknown_since, record.received_at) + bound;
+        if (over > now) {
+            look_again = std::min(look_again, over);
+            continue;
+        }
+        std::string message = "dependency " + node.id + " is not known to anybody after " + std::to_string(to_millis(bound) / 1000) + " s";
         if (!node.detail.empty()) {
             message = "dependency " + node.id + " ended before this ticket was submitted and was not run again (" + node.detail + ")";
         }
+        const Duration waited = now - record.received_at;
         wake(record);
         ports_.observer.dependency_wait_ended(view(record), "timeout", waited);
         record.active->dependency_wait = waited;
         return decide(slot, Outcome::kDependencyTimeout,
                       make_error(ErrorCode::kDependencyTimeout, Retry::kNever, Fault::kInput, "engine", std::move(message)), nullptr);
     }
-    // Everything is known now and waited for until the deadline; what becomes unknown again gets the same time once more.
-    timers_.arm(ports_.clock.now() + options_.dependency_interval * options_.dependency_attempts, TimerKind::kUnknownDependency,
-                slot, record.generation);
+    // What is known is waited for until the deadline; what becomes unknown later gets its own time.
+    timers_.arm(look_again, TimerKind::kUnknownDependency, slot, record.generation);
 }
 
 // Walks from `start` along what it waits for, through parked tickets, looking for the way back. Empty = none found.
@@ -366,10 +378,7 @@ void Engine::requeue_longest_parked() {
             parked_order_.pop_front();
             continue;
         }
-        if (record->requeue_round > rotation_base_) {
-            rotation_blocked_ = true;
-            return;
-        }
+        if (record->requeue_round > rotation_base_) break;
         parked_order_.pop_front();
         stop_waiting(slot);
         wake(*record);
@@ -381,9 +390,9 @@ void Engine::requeue_longest_parked() {
         settlement.timestamp = record->timestamp;
         settlement.requeue_round = record->requeue_round + 1;
         settlement.deliveries = record->deliveries;
-        into_outbox(slot, std::move(settlement), "parked-full: goes to the tail of its partition");
-        return;
+        return into_outbox(slot, std::move(settlement), "parked-full: goes to the tail of its partition");
     }
+    rotation_blocked_ = true;
 }
 
 std::string Engine::describe_waits(const TicketRecord& record) const {

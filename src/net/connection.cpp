@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/error.hpp>
 
 #include "net/stream_state.h"
-#include "net/utf8.h"
 
 namespace wa::net {
 namespace http = boost::beast::http;
@@ -489,11 +487,25 @@ void Connection::respond(Response response) {
 
 void Connection::write_out() {
     phase_ = Phase::kWriting;
+    out_sent_ = 0;
     const std::size_t size = out_head_.size() + out_body_.size();
-    set_deadline(core_->options.write_time + std::chrono::seconds(size / kSlowestBytesPerSecond));
-    const std::array<boost::asio::const_buffer, 2> buffers{boost::asio::buffer(out_head_), boost::asio::buffer(out_body_)};
-    boost::asio::async_write(socket_, buffers, [self = shared_from_this()](const boost::system::error_code& error,
-                                                                          std::size_t) { self->on_written(error); });
+    write_until_ = core_->now() + core_->options.write_time + std::chrono::seconds(size / kSlowestBytesPerSecond);
+    write_some(&Connection::on_written);
+}
+
+void Connection::write_some(void (Connection::*done)(const boost::system::error_code&)) {
+    // Some bytes must go out in each span, and all of them at a decent rate.
+    deadline_ = std::min(core_->now() + core_->options.write_time, write_until_);
+    const std::size_t from_head = std::min(out_sent_, out_head_.size());
+    const std::size_t from_body = out_sent_ - from_head;
+    const std::array<boost::asio::const_buffer, 2> buffers{boost::asio::buffer(out_head_) + from_head,
+                                                          boost::asio::buffer(out_body_) + from_body};
+    socket_.async_write_some(buffers, [self = shared_from_this(), done](const boost::system::error_code& error,
+                                                                        std::size_t bytes) {
+        self->out_sent_ += bytes;
+        if (error || self->out_sent_ >= self->out_head_.size() + self->out_body_.size()) return ((*self).*done)(error);
+        if (self->phase_ != Phase::kClosed) self->write_some(done);
+    });
 }
 
 void Connection::on_written(const boost::system::error_code& error) {
@@ -556,13 +568,12 @@ void Connection::flush_stream() {
     StreamState::Next next = stream_->take();
     if (next.bytes.empty() && !next.last) return;
     streamed_enough_ = next.last;
-    stream_out_ = std::move(next.bytes);
+    out_head_.clear();
+    out_body_ = std::move(next.bytes);
+    out_sent_ = 0;
     stream_writing_ = true;
-    set_deadline(core_->options.write_time + std::chrono::seconds(stream_out_.size() / kSlowestBytesPerSecond));
-    boost::asio::async_write(socket_, boost::asio::buffer(stream_out_),
-                             [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-                                 self->on_stream_written(error);
-                             });
+    write_until_ = core_->now() + core_->options.write_time + std::chrono::seconds(out_body_.size() / kSlowestBytesPerSecond);
+    write_some(&Connection::on_stream_written);
 }
 
 void Connection::on_stream_written(const boost::system::error_code& error) {

@@ -104,6 +104,8 @@ private:
     std::shared_ptr<Stream> open_stream(std::uint64_t sequence, Response head, const std::shared_ptr<Core>& core);
     [[nodiscard]] std::string head_of(const Response& response, std::string_view framing, bool keep) const;
     void write_out();
+    // Sends out_head_ and out_body_ from out_sent_ on, then calls `done`.
+    void write_some(void (Connection::*done)(const boost::system::error_code&));
     void on_written(const boost::system::error_code& error);
     void flush_stream();
     void on_stream_written(const boost::system::error_code& error);
@@ -141,8 +143,9 @@ private:
     const Route* route_ = nullptr;
     std::string out_head_;
     std::string out_body_;
+    std::size_t out_sent_ = 0;
+    MonoTime write_until_;
     std::shared_ptr<StreamState> stream_;
-    std::string stream_out_;
     bool stream_writing_ = false;
     std::size_t stream_ignored_ = 0;
     std::array<char, 4096> scratch_{};

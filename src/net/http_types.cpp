@@ -1,9 +1,6 @@
 #include "net/http_types.h"
 
-#include <array>
-#include <cstdint>
-
-#include "net/utf8.h"
+#include "core/codec/json_write.h"
 
 namespace wa::net {
 namespace {
@@ -59,42 +56,8 @@ std::string_view status_text(int status) {
 }
 
 std::string json_quote(std::string_view text) {
-    static constexpr std::array kHex{'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'};
     std::string out;
-    out.reserve(text.size() + 2);
-    out += '"';
-    std::size_t at = 0;
-    while (at < text.size()) {
-        const auto byte = static_cast<unsigned char>(text[at]);
-        if (byte >= 0x80) {
-            const std::size_t length = utf8_length(text.substr(at));
-            if (length == 0) {
-                out += "\xEF\xBF\xBD";
-                ++at;
-            } else {
-                out.append(text.substr(at, length));
-                at += length;
-            }
-            continue;
-        }
-        switch (byte) {
-            case '"': out += "\\\""; break;
-            case '\\': out += "\\\\"; break;
-            case '\n': out += "\\n"; break;
-            case '\r': out += "\\r"; break;
-            case '\t': out += "\\t"; break;
-            default:
-                if (byte < 0x20 || byte == 0x7F) {
-                    out += "\\u00";
-                    out += kHex[byte >> 4U];
-                    out += kHex[byte & 0xFU];
-                } else {
-                    out += static_cast<char>(byte);
-                }
-        }
-        ++at;
-    }
-    out += '"';
+    append_json_string(out, text);
     return out;
 }
 

@@ -43,8 +43,8 @@ struct Request {
 struct Response {
     int status = 200;
     std::string content_type = "application/json";  // ignored when the body is empty and status is 204
-    std::string body;
-    NameValues headers;
+    std::string body = {};
+    NameValues headers = {};
     bool close = false;  // end the connection after this answer
 };
 

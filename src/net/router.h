@@ -88,9 +88,9 @@ struct Route {
     std::string pattern;  // "/api/v1/tickets/{id}"
     Access access = Access::kRead;
     std::size_t body_limit = 64 * 1024;      // bytes; more is answered 413 without being kept
-    std::vector<std::string> content_types;  // media types taken for a body, empty = any; none sent is taken as the first
+    std::vector<std::string> content_types = {};  // media types taken for a body, empty = any; none sent is taken as the first
     // Called on the server's thread; must not block for long. Must not throw.
-    std::function<void(Request, Responder)> handle;
+    std::function<void(Request, Responder)> handle = {};
 };
 
 class Router {

@@ -1,6 +1,7 @@
 #include "net/target.h"
 
-#include "net/utf8.h"
+#include "core/codec/text.h"
+
 
 namespace wa::net {
 namespace {

@@ -39,10 +39,10 @@ public:
 struct TaskLogQuery {
     std::string ticket_id;
     std::int32_t attempt = 1;
-    std::optional<TaskLogStream> stream;  // nothing = all; lines of the worker itself always come along
+    std::optional<TaskLogStream> stream{};  // nothing = all; lines of the worker itself always come along
     // Where the last answer ended; 0 = from the start. Ignored when tail_lines is set.
     std::uint64_t from = 0;
-    std::optional<std::size_t> tail_lines;  // begin with the last so many lines (at most 100,000)
+    std::optional<std::size_t> tail_lines{};  // begin with the last so many lines (at most 100,000)
     std::size_t max_bytes = 1024 * 1024;    // of text in one answer; capped at 8 MiB
 };
 

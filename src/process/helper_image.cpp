@@ -22,8 +22,8 @@ extern const char wa_spawn_helper_end[];    // NOLINT
 namespace wa {
 namespace {
 
-constexpr int kHelperSocket = 3;     // where the helper expects it
-constexpr int kFirstFreeNumber = 10;  // keeps our descriptors out of the way of that number
+constexpr int kHelperSocket = 3;          // where the helper expects it
+constexpr int kFirstFreeNumber = 10;      // keeps our descriptors out of the way of that number
 constexpr unsigned kMemfdExec = 0x0010U;  // MFD_EXEC, newer than our headers
 
 Failure cannot(const char* what, int error) {
@@ -77,7 +77,8 @@ private:
 
 int spawn_helper(const std::string& path, int socket, pid_t& pid) {
     Actions actions;
-    if (const int error = ::posix_spawn_file_actions_adddup2(actions.get(), socket, kHelperSocket); error != 0) return error;
+    if (const int error = ::posix_spawn_file_actions_adddup2(actions.get(), socket, kHelperSocket); error != 0)
+        return error;
     std::array<char, 32> name{"worker-agents-spawn-helper"};
     std::array<char*, 2> arguments{name.data(), nullptr};
     std::array<char*, 1> environment{nullptr};

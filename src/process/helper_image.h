@@ -18,8 +18,8 @@ struct HelperProcess {
 
 class HelperImage {
 public:
-    // `file` not empty: that executable is used. Otherwise the copy inside this binary from a memfd, or, where memfds may
-    // not be executed, the file worker-agents-spawn-helper beside this executable.
+    // `file` not empty: that executable is used. Otherwise the copy inside this binary from a memfd, or, where memfds
+    // may not be executed, the file worker-agents-spawn-helper beside this executable.
     explicit HelperImage(std::string file = {});
 
     // Starts one helper without copying this process. It gets no environment and no descriptor but its socket.

@@ -9,12 +9,15 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
+bool is_continuation(char c) {
+    return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
 
 // A cut may leave the rest of a character at the start: drop at most three bytes of it.
 std::string_view without_leading_rest(std::string_view bytes) {
     std::size_t skip = 0;
-    while (skip < 3 && skip < bytes.size() && is_continuation(bytes[skip])) ++skip;
+    while (skip < 3 && skip < bytes.size() && is_continuation(bytes[skip]))
+        ++skip;
     return bytes.substr(skip);
 }
 
@@ -67,7 +70,8 @@ std::string safe_utf8(std::string_view bytes) {
     while (!bytes.empty()) {
         // Runs of plain characters are the usual case.
         std::size_t plain = 0;
-        while (plain < bytes.size() && static_cast<unsigned char>(bytes[plain]) < 0x80U) ++plain;
+        while (plain < bytes.size() && static_cast<unsigned char>(bytes[plain]) < 0x80U)
+            ++plain;
         text.append(bytes.substr(0, plain));
         bytes.remove_prefix(plain);
         if (bytes.empty()) break;
@@ -93,7 +97,8 @@ std::size_t complete_utf8_prefix(std::string_view bytes) {
     return bytes.size();
 }
 
-KeptOutput::KeptOutput(std::size_t head_limit, std::size_t tail_limit) : head_limit_(head_limit), tail_limit_(tail_limit) {}
+KeptOutput::KeptOutput(std::size_t head_limit, std::size_t tail_limit)
+    : head_limit_(head_limit), tail_limit_(tail_limit) {}
 
 void KeptOutput::append(std::string_view bytes) {
     total_ += bytes.size();
@@ -119,7 +124,9 @@ void KeptOutput::append(std::string_view bytes) {
     }
 }
 
-std::string KeptOutput::tail() const { return tail_.substr(tail_start_) + tail_.substr(0, tail_start_); }
+std::string KeptOutput::tail() const {
+    return tail_.substr(tail_start_) + tail_.substr(0, tail_start_);
+}
 
 std::string KeptOutput::text(std::size_t max_bytes, std::size_t max_lines) const {
     // Making bytes safe can make them longer, so all cuts come after it.
@@ -137,7 +144,8 @@ std::string KeptOutput::text(std::size_t max_bytes, std::size_t max_lines) const
     const std::size_t room = max_bytes - line;
     const std::string_view first = first_lines(clip_front(head_text, room / 4), max_lines / 4);
     // Complete text has one half only: what follows the part already taken.
-    const std::string_view rest = truncated() ? std::string_view(tail_text) : std::string_view(head_text).substr(first.size());
+    const std::string_view rest =
+        truncated() ? std::string_view(tail_text) : std::string_view(head_text).substr(first.size());
     const std::string_view last = last_lines(clip_back(rest, room - first.size()), max_lines - max_lines / 4);
     const std::uint64_t all = truncated() ? total_ : head_text.size();
     const std::uint64_t shown = first.size() + last.size();
@@ -153,7 +161,8 @@ std::string KeptOutput::last_line(std::size_t max_bytes) const {
         rest = rest.substr(0, stop + 1);
         const std::size_t start = rest.find_last_of("\r\n");
         const std::string_view line = start == std::string_view::npos ? rest : rest.substr(start + 1);
-        if (line.find_first_not_of(" \t") != std::string_view::npos) return std::string(clip_front(safe_utf8(line), max_bytes));
+        if (line.find_first_not_of(" \t") != std::string_view::npos)
+            return std::string(clip_front(safe_utf8(line), max_bytes));
         if (start == std::string_view::npos) break;
         rest = rest.substr(0, start);
     }

@@ -25,9 +25,9 @@ public:
     // Memory held, for tests of the bound.
     [[nodiscard]] std::size_t held() const { return head_.capacity() + tail_.capacity(); }
 
-    // As UTF-8 of at most `max_bytes` and `max_lines` (not counting the line about the gap). When something is missing, a
-    // quarter of the room goes to the beginning, the rest to the end, with a line between them that counts the bytes left
-    // out. Invalid bytes become U+FFFD.
+    // As UTF-8 of at most `max_bytes` and `max_lines` (not counting the line about the gap). When something is missing,
+    // a quarter of the room goes to the beginning, the rest to the end, with a line between them that counts the bytes
+    // left out. Invalid bytes become U+FFFD.
     [[nodiscard]] std::string text(std::size_t max_bytes, std::size_t max_lines) const;
     // The last line that is not blank, as UTF-8, at most `max_bytes`; empty when there is none.
     [[nodiscard]] std::string last_line(std::size_t max_bytes) const;
@@ -39,7 +39,7 @@ private:
     std::size_t head_limit_;
     std::size_t tail_limit_;
     std::string head_;
-    std::string tail_;           // a ring once it is full
+    std::string tail_;            // a ring once it is full
     std::size_t tail_start_ = 0;  // of the oldest byte in a full ring
     std::uint64_t total_ = 0;
 };

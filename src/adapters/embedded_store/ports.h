@@ -24,8 +24,8 @@ using SinkInput = std::variant<CommitResult, SinkRecovered>;
 
 struct EmbeddedSourceLimits {
     std::size_t read_ahead = 512;                         // records read from the file at once
-    std::size_t buffered_records = 4096;                  // fresh ones kept in memory while closed or behind
-    std::size_t buffered_bytes = 16 * 1024 * 1024;
+    std::size_t buffered_records = 16'384;                // fresh ones kept in memory; beyond that they are read again
+    std::size_t buffered_bytes = 32 * 1024 * 1024;
     std::size_t records_per_turn = 128;                   // delivered before other work of the loop gets its turn
 };
 
@@ -71,7 +71,8 @@ private:
     std::shared_ptr<State> state_;
 };
 
-// The store is the ticket service: a status is durable with the commit that made it, so update_status has nothing to do.
+// The store is the ticket service: a status is durable with the commit that made it, so update_status has nothing to do,
+// except for COMPENSATED, which the engine says of another ticket than the one that it committed.
 // A failure is the last word unless the ticket was queued again.
 class EmbeddedTicketService final : public TicketService {
 public:

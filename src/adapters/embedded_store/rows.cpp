@@ -166,6 +166,8 @@ void encode_row(const TicketRow& row, std::string& out) {
     writer.u8(row.outcome ? static_cast<std::uint8_t>(static_cast<unsigned>(*row.outcome) + 1U) : std::uint8_t{0});
     writer.u8(row.odd_id ? 1 : 0);
     writer.u32(static_cast<std::uint32_t>(row.attempts));
+    writer.u32(static_cast<std::uint32_t>(row.ended_attempt));
+    writer.u32(static_cast<std::uint32_t>(row.burned));
     writer.u32(static_cast<std::uint32_t>(row.deliveries));
     writer.u32(static_cast<std::uint32_t>(row.submissions));
     writer.u32(row.round);
@@ -195,6 +197,8 @@ Result<TicketRow> decode_row(Offset seq, std::int64_t id_key, std::int64_t plan,
     const std::uint8_t outcome = reader.u8();
     row.odd_id = (reader.u8() & 1U) != 0U;
     row.attempts = static_cast<std::int32_t>(reader.u32());
+    row.ended_attempt = static_cast<std::int32_t>(reader.u32());
+    row.burned = static_cast<std::int32_t>(reader.u32());
     row.deliveries = static_cast<std::int32_t>(reader.u32());
     row.submissions = static_cast<std::int32_t>(reader.u32());
     row.round = reader.u32();
@@ -224,6 +228,7 @@ std::string encode_head(std::int64_t born, const TicketHead& head, std::string_v
     writer.text(head.intent_id);
     writer.text(head.actor);
     writer.text(head.identity);
+    writer.u48(head.submitted_at);
     writer.varint(head.dependencies.size());
     for (const auto& id : head.dependencies) writer.text(id);
     append_checksum(out, 0, seed_of({born}));
@@ -241,6 +246,7 @@ Result<TicketHead> decode_head(std::int64_t born, std::string_view bytes) {
     head.intent_id = reader.text();
     head.actor = reader.text();
     head.identity = reader.text();
+    head.submitted_at = reader.u48();
     const std::uint64_t count = reader.varint();
     for (std::uint64_t n = 0; n < count && reader.ok(); ++n) head.dependencies.emplace_back(reader.text());
     if (!reader.ok() || format != kFormat) return corrupt("the stored ticket " + std::to_string(born) + " cannot be read");

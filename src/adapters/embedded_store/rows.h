@@ -24,7 +24,9 @@ struct TicketRow {
     Priority priority = Priority::kNormal;
     std::optional<Outcome> outcome;  // of the last ending
     bool odd_id = false;             // not in UUID form: also in table names
-    std::int32_t attempts = 0;
+    std::int32_t attempts = 0;       // highest number used
+    std::int32_t ended_attempt = 0;  // highest number whose end is in the history
+    std::int32_t burned = 0;         // attempts that count against max_retries since the last (re)submission
     std::int32_t deliveries = 0;
     std::int32_t submissions = 1;
     std::uint32_t round = 0;         // requeue rounds
@@ -55,6 +57,7 @@ struct TicketHead {
     std::string intent_id;
     std::string actor;
     std::string identity;
+    EpochMillis submitted_at = 0;  // the first time
     std::vector<std::string> dependencies;
 };
 [[nodiscard]] std::string encode_head(std::int64_t born, const TicketHead& head, std::string_view payload);

@@ -222,7 +222,8 @@ std::int32_t OffsetTracker::deliveries(std::int64_t offset) const {
     return found == deliveries_.end() ? 0 : found->second;
 }
 
-std::pair<std::int64_t, std::string> OffsetTracker::commit_with(const std::vector<std::int64_t>& also_finished, bool clean) const {
+std::pair<std::int64_t, std::string> OffsetTracker::commit_with(const std::vector<std::int64_t>& also_finished, bool clean,
+                                                              std::size_t limit) const {
     OffsetMetadata metadata;
     metadata.clean = clean;
     std::int64_t committed = position_;
@@ -253,7 +254,13 @@ std::pair<std::int64_t, std::string> OffsetTracker::commit_with(const std::vecto
     for (const auto& [offset, count] : deliveries_) {
         if (offset >= position_) metadata.deliveries.emplace(offset, count);
     }
-    return {committed, encode_offset_metadata(committed, metadata)};
+    std::string text = encode_offset_metadata(committed, metadata);
+    if (text.size() > limit && !metadata.deliveries.empty()) {
+        // Losing a count lets a ticket that kills workers try once more; losing the finished set would run tickets twice.
+        metadata.deliveries.clear();
+        text = encode_offset_metadata(committed, metadata);
+    }
+    return {committed, std::move(text)};
 }
 
 }  // namespace wa

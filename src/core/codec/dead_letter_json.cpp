@@ -113,9 +113,11 @@ Result<std::string> replayable_ticket(std::string_view dead_letter) {
     auto* object = value.if_object();
     if (object == nullptr) return invalid("", "a dead letter must be a JSON object");
     if (const auto* broken = object->if_contains("_deserialization_error"); broken != nullptr && *broken == true) {
-        return invalid("_deserialization_error", "the ticket could not be read, so it cannot be published again as it is");
+        return invalid("_deserialization_error",
+                       "the ticket could not be read, so it cannot be published again as it is");
     }
-    for (const std::string_view key : kAddedByConsumers) object->erase(key);
+    for (const std::string_view key : kAddedByConsumers)
+        object->erase(key);
     (*object)["status"] = "PENDING";
     return json_text(*object);
 }

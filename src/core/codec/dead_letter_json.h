@@ -1,9 +1,9 @@
 // Dead letter messages (contract/tickets.md 6): what is published when a ticket cannot be taken.
 //
-// Normal form: every key of the ticket as it came, plus `dlq_metadata`. Undecodable form, when the bytes are no JSON object
-// (and no decoded ticket is at hand) or the whole would be too large: ids as far as known, a readable preview, and the
-// original bytes as Base64. An operator strips `dlq_metadata`, sets the status to PENDING and publishes the ticket again:
-// replayable_ticket() does that.
+// Normal form: every key of the ticket as it came, plus `dlq_metadata`. Undecodable form, when the bytes are no JSON
+// object (and no decoded ticket is at hand) or the whole would be too large: ids as far as known, a readable preview,
+// and the original bytes as Base64. An operator strips `dlq_metadata`, sets the status to PENDING and publishes the
+// ticket again: replayable_ticket() does that.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +23,15 @@ inline constexpr std::size_t kMaxFailureReasons = 10;
 
 // What is known about one dead letter. Only read during the call.
 struct DeadLetterFacts {
-    std::string_view payload;        // the record's bytes as they were read
-    const Ticket* ticket = nullptr;  // decoded form, for records whose bytes are not JSON (Avro); may be null
-    std::string ticket_id;           // empty = unknown
-    std::string task_id;             // empty = unknown
-    std::string task_type;           // empty = unknown
-    std::string reason;              // stable word: "invalid_ticket", "decode_error", …
-    std::string error_type;          // "ValidationError", "TimeoutError", "ConnectionError", "NetworkError"
-    std::string error;               // for people; must not hold secrets
-    std::int32_t retry_count = 0;    // consumption attempts
+    std::string_view payload;                  // the record's bytes as they were read
+    const Ticket* ticket = nullptr;            // decoded form, for records whose bytes are not JSON (Avro); may be null
+    std::string ticket_id;                     // empty = unknown
+    std::string task_id;                       // empty = unknown
+    std::string task_type;                     // empty = unknown
+    std::string reason;                        // stable word: "invalid_ticket", "decode_error", …
+    std::string error_type;                    // "ValidationError", "TimeoutError", "ConnectionError", "NetworkError"
+    std::string error;                         // for people; must not hold secrets
+    std::int32_t retry_count = 0;              // consumption attempts
     std::int64_t first_failure_timestamp = 0;  // epoch milliseconds; 0 = the last one
     std::int64_t last_failure_timestamp = 0;
     std::int64_t published_at = 0;

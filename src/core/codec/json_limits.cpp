@@ -31,19 +31,30 @@ struct ValueBuilder {
     json::value_stack stack;
     std::size_t keys_of_last_object = 0;
     std::size_t keys = 0;
+    std::size_t values_left = 0;
 
-    ValueBuilder(unsigned char* buffer, std::size_t size) : stack(json::storage_ptr(), buffer, size) {}
+    ValueBuilder(unsigned char* buffer, std::size_t size, std::size_t max_values)
+        : stack(json::storage_ptr(), buffer, size), values_left(max_values) {}
+
+    bool count_value(json::error_code& error) {
+        if (values_left == 0) {
+            error = json::make_error_code(json::error::array_too_large);
+            return false;
+        }
+        --values_left;
+        return true;
+    }
 
     bool on_document_begin(json::error_code&) { return true; }
     bool on_document_end(json::error_code&) { return true; }
-    bool on_object_begin(json::error_code&) { return true; }
+    bool on_object_begin(json::error_code& error) { return count_value(error); }
     bool on_object_end(std::size_t count, json::error_code&) {
         keys_of_last_object = count;
         keys += count;
         stack.push_object(count);
         return true;
     }
-    bool on_array_begin(json::error_code&) { return true; }
+    bool on_array_begin(json::error_code& error) { return count_value(error); }
     bool on_array_end(std::size_t count, json::error_code&) {
         stack.push_array(count);
         return true;
@@ -60,18 +71,18 @@ struct ValueBuilder {
         stack.push_chars(part);
         return true;
     }
-    bool on_string(json::string_view part, std::size_t, json::error_code&) {
+    bool on_string(json::string_view part, std::size_t, json::error_code& error) {
         stack.push_string(part);
-        return true;
+        return count_value(error);
     }
     bool on_number_part(json::string_view, json::error_code&) { return true; }
-    bool on_int64(std::int64_t number, json::string_view, json::error_code&) {
+    bool on_int64(std::int64_t number, json::string_view, json::error_code& error) {
         stack.push_int64(number);
-        return true;
+        return count_value(error);
     }
-    bool on_uint64(std::uint64_t number, json::string_view, json::error_code&) {
+    bool on_uint64(std::uint64_t number, json::string_view, json::error_code& error) {
         stack.push_uint64(number);
-        return true;
+        return count_value(error);
     }
     bool on_double(double number, json::string_view, json::error_code& error) {
         if (!std::isfinite(number)) {
@@ -79,15 +90,15 @@ struct ValueBuilder {
             return false;
         }
         stack.push_double(number);
-        return true;
+        return count_value(error);
     }
-    bool on_bool(bool truth, json::error_code&) {
+    bool on_bool(bool truth, json::error_code& error) {
         stack.push_bool(truth);
-        return true;
+        return count_value(error);
     }
-    bool on_null(json::error_code&) {
+    bool on_null(json::error_code& error) {
         stack.push_null();
-        return true;
+        return count_value(error);
     }
     bool on_comment_part(json::string_view, json::error_code&) { return true; }
     bool on_comment(json::string_view, json::error_code&) { return true; }
@@ -158,10 +169,12 @@ Error json_error(ErrorCode code, std::string message) {
     return make_error(code, Retry::kNever, Fault::kInput, "json", std::move(message));
 }
 
-Failure malformed(std::string_view text, std::size_t offset, std::string_view what) {
+Failure malformed(std::string_view text, std::size_t offset, std::string_view what, TextMark* where) {
     const TextMark mark = mark_at(text, offset);
-    return Failure(json_error(ErrorCode::kMalformed, "not valid JSON at line " + std::to_string(mark.line) + ", column " +
-                                                         std::to_string(mark.column) + ": " + std::string(what)));
+    if (where != nullptr) *where = mark;
+    return Failure(json_error(ErrorCode::kMalformed, "not valid JSON at line " + std::to_string(mark.line) +
+                                                         ", column " + std::to_string(mark.column) + ": " +
+                                                         std::string(what)));
 }
 
 std::string explain(const json::error_code& error, const JsonLimits& limits) {
@@ -184,9 +197,11 @@ std::size_t count_keys(const json::value& root) {
         open.pop_back();
         if (const auto* object = value.if_object()) {
             count += object->size();
-            for (const auto& member : *object) open.push_back(&member.value());
+            for (const auto& member : *object)
+                open.push_back(&member.value());
         } else if (const auto* array = value.if_array()) {
-            for (const auto& item : *array) open.push_back(&item);
+            for (const auto& item : *array)
+                open.push_back(&item);
         }
     }
     return count;
@@ -209,24 +224,29 @@ json::parse_options options_for(const JsonLimits& limits) {
     return options;
 }
 
-Failure duplicate_key(std::string_view text, const JsonLimits& limits) {
+Failure duplicate_key(std::string_view text, const JsonLimits& limits, TextMark* where) {
     json::basic_parser<DuplicateFinder> parser(options_for(limits), limits.duplicates == DuplicateKeys::kRejectTop);
     json::error_code error;
     const std::size_t used = parser.write_some(false, text.data(), text.size(), error);
     const std::string& key = parser.handler().repeated;
-    return malformed(text, used, "the key \"" + key.substr(0, 64) + "\" appears twice in one object");
+    return malformed(text, used, "the key \"" + key.substr(0, 64) + "\" appears twice in one object", where);
 }
 
-Result<json::value> parse_checked(std::string_view text, const JsonLimits& limits, json::storage_ptr storage) {
+Result<json::value> parse_checked(std::string_view text, const JsonLimits& limits, json::storage_ptr storage,
+                                  TextMark* where) {
     std::array<unsigned char, kStackBytes> buffer;  // NOLINT: raw scratch memory, written before it is read
-    json::basic_parser<ValueBuilder> parser(options_for(limits), buffer.data(), buffer.size());
+    json::basic_parser<ValueBuilder> parser(options_for(limits), buffer.data(), buffer.size(), limits.max_values);
     parser.handler().stack.reset(std::move(storage));
     json::error_code error;
     const std::size_t used = parser.write_some(false, text.data(), text.size(), error);
     if (!error && used < text.size()) error = json::make_error_code(json::error::extra_data);
-    if (error) return malformed(text, used, explain(error, limits));
+    if (error == json::error::array_too_large) {
+        return Failure(json_error(ErrorCode::kLimitExceeded,
+                                  "the text holds more than " + std::to_string(limits.max_values) + " values"));
+    }
+    if (error) return malformed(text, used, explain(error, limits), where);
     json::value value = parser.handler().stack.release();
-    if (has_duplicates(value, parser.handler(), limits.duplicates)) return duplicate_key(text, limits);
+    if (has_duplicates(value, parser.handler(), limits.duplicates)) return duplicate_key(text, limits, where);
     return value;
 }
 
@@ -246,7 +266,8 @@ TextMark mark_at(std::string_view text, std::size_t offset) {
     return mark;
 }
 
-Result<json::value> parse_json(std::string_view text, const JsonLimits& limits, json::storage_ptr storage) {
+Result<json::value> parse_json(std::string_view text, const JsonLimits& limits, json::storage_ptr storage,
+                               TextMark* where) {
     if (text.size() > limits.max_bytes) {
         return Failure(json_error(ErrorCode::kLimitExceeded, "the text is " + std::to_string(text.size()) +
                                                                  " bytes long; at most " +
@@ -254,7 +275,7 @@ Result<json::value> parse_json(std::string_view text, const JsonLimits& limits, 
     }
     if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
     try {
-        return parse_checked(text, limits, std::move(storage));
+        return parse_checked(text, limits, std::move(storage), where);
     } catch (const std::bad_alloc&) {
         return Failure(json_error(ErrorCode::kLimitExceeded, "the text needs more memory than there is"));
     } catch (const std::exception& thrown) {

@@ -10,7 +10,9 @@ namespace json = boost::json;
 
 namespace {
 
-bool needs_escape(char c) { return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\'; }
+bool needs_escape(char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\';
+}
 
 void append_escaped(std::string& out, char c) {
     constexpr std::string_view kHex = "0123456789abcdef";
@@ -57,7 +59,8 @@ void append_json_string(std::string& out, std::string_view text) {
     while (!text.empty()) {
         // As much as can be copied unchanged, in one go.
         std::size_t plain = 0;
-        while (plain < text.size() && !needs_escape(text[plain]) && static_cast<unsigned char>(text[plain]) < 0x80) ++plain;
+        while (plain < text.size() && !needs_escape(text[plain]) && static_cast<unsigned char>(text[plain]) < 0x80)
+            ++plain;
         out += text.substr(0, plain);
         text.remove_prefix(plain);
         if (text.empty()) break;
@@ -75,7 +78,8 @@ void append_json_string(std::string& out, std::string_view text) {
 
 void append_json(std::string& out, const json::object& object) {
     JsonObjectWriter writer(out);
-    for (const auto& member : object) writer.value({member.key().data(), member.key().size()}, member.value());
+    for (const auto& member : object)
+        writer.value({member.key().data(), member.key().size()}, member.value());
     writer.close();
 }
 
@@ -87,7 +91,9 @@ void append_json(std::string& out, const json::value& value) {
         case json::kind::int64: out += std::to_string(value.get_int64()); return;
         case json::kind::uint64: out += std::to_string(value.get_uint64()); return;
         case json::kind::double_: append_double(out, value.get_double()); return;
-        case json::kind::string: append_json_string(out, {value.get_string().data(), value.get_string().size()}); return;
+        case json::kind::string:
+            append_json_string(out, {value.get_string().data(), value.get_string().size()});
+            return;
         case json::kind::array: append_array(out, value.get_array()); return;
         case json::kind::object: append_json(out, value.get_object()); return;
     }

@@ -1,5 +1,5 @@
-// Compact JSON text. Always valid UTF-8 (bytes that are not become U+FFFD, as Avro and executors may hand over any bytes),
-// numbers in their shortest exact form, and a floating-point number stays one ("5.0", not "5").
+// Compact JSON text. Always valid UTF-8 (bytes that are not become U+FFFD, as Avro and executors may hand over any
+// bytes), numbers in their shortest exact form, and a floating-point number stays one ("5.0", not "5").
 #pragma once
 
 #include <boost/json/object.hpp>

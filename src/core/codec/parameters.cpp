@@ -19,7 +19,9 @@ namespace {
 constexpr std::size_t kMaxUnknownKeys = 20;
 constexpr std::string_view kBlanks = " \t\r\n";
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
+std::string_view view(const json::string& text) {
+    return {text.data(), text.size()};
+}
 
 // Avro and Python producers write these for "nothing".
 bool means_absent(const json::value& value) {
@@ -55,9 +57,13 @@ Result<json::value> parse_text(std::string_view text) {
     return parse_json(text, JsonLimits{kMaxParameterObjectBytes, 64, DuplicateKeys::kKeepLast});
 }
 
-std::string range_text(const std::string& low, const std::string& high) { return " from " + low + " to " + high; }
+std::string range_text(const std::string& low, const std::string& high) {
+    return " from " + low + " to " + high;
+}
 
-std::string number_text(double number) { return value_text(json::value(number)); }
+std::string number_text(double number) {
+    return value_text(json::value(number));
+}
 
 std::string integer_wanted(IntegerRange range) {
     const IntegerRange open;
@@ -105,7 +111,9 @@ Parameters::Found Parameters::find(const ParameterNames& names) const {
     return {};
 }
 
-const json::value* Parameters::raw(const ParameterNames& names) const { return find(names).value; }
+const json::value* Parameters::raw(const ParameterNames& names) const {
+    return find(names).value;
+}
 
 Failure Parameters::refuse(std::string_view key, std::string_view why) const {
     std::string field = path_ + "." + clip(key);
@@ -114,7 +122,8 @@ Failure Parameters::refuse(std::string_view key, std::string_view why) const {
 }
 
 Failure Parameters::expected(const Found& found, std::string_view what) const {
-    const std::string got = names_secret(found.key) ? std::string(describe_kind(*found.value)) : describe_value(*found.value);
+    const std::string got =
+        names_secret(found.key) ? std::string(describe_kind(*found.value)) : describe_value(*found.value);
     return refuse(found.key, "must be " + std::string(what) + ", found " + got);
 }
 
@@ -155,7 +164,8 @@ Result<std::optional<std::string>> Parameters::word(const ParameterNames& names,
     std::string chosen = lowered(trim(*given));
     if (std::ranges::find(words, chosen) != words.end()) return std::optional<std::string>(std::move(chosen));
     std::string list;
-    for (const std::string_view word : words) list += (list.empty() ? "" : ", ") + std::string(word);
+    for (const std::string_view word : words)
+        list += (list.empty() ? "" : ", ") + std::string(word);
     return expected(found, "one of " + list);
 }
 
@@ -163,12 +173,13 @@ Result<std::optional<std::int64_t>> Parameters::integer(const ParameterNames& na
     const Found found = find(names);
     if (found.value == nullptr) return std::optional<std::int64_t>();
     const auto* text = found.value->if_string();
-    const auto number = text != nullptr ? whole_number(view(*text)) : whole_number(*found.value);
+    const auto number = text != nullptr ? parse_whole_number(view(*text)) : whole_number(*found.value);
     if (!number || *number < range.min || *number > range.max) return expected(found, integer_wanted(range));
     return number;
 }
 
-Result<std::int64_t> Parameters::integer_or(const ParameterNames& names, std::int64_t fallback, IntegerRange range) const {
+Result<std::int64_t> Parameters::integer_or(const ParameterNames& names, std::int64_t fallback,
+                                            IntegerRange range) const {
     return or_fallback<std::int64_t>(integer(names, range), fallback);
 }
 
@@ -178,7 +189,7 @@ Result<std::optional<double>> Parameters::number(const ParameterNames& names, Nu
     const auto* text = found.value->if_string();
     std::optional<double> number;
     if (text != nullptr) {
-        number = decimal_number(view(*text));
+        number = parse_decimal(view(*text));
     } else if (found.value->is_number()) {
         number = found.value->to_number<double>();
     }
@@ -224,7 +235,8 @@ Result<std::optional<std::chrono::milliseconds>> Parameters::duration(const Para
     return duration;
 }
 
-Result<std::chrono::milliseconds> Parameters::duration_or(const ParameterNames& names, std::chrono::milliseconds fallback,
+Result<std::chrono::milliseconds> Parameters::duration_or(const ParameterNames& names,
+                                                          std::chrono::milliseconds fallback,
                                                           DurationRange range) const {
     return or_fallback<std::chrono::milliseconds>(duration(names, range), fallback);
 }
@@ -368,8 +380,10 @@ Result<std::optional<StringMap>> Parameters::map(const ParameterNames& names) co
     if (found.value == nullptr) return std::optional<StringMap>();
     Result<StringMap> map = StringMap();
     const auto* text = found.value->if_string();
-    if (text != nullptr && text->size() > kMaxParameterObjectBytes) return too_large(found.key, "is longer than a map may be");
-    const bool holds_json = text != nullptr && (trim(view(*text)).starts_with('{') || trim(view(*text)).starts_with('['));
+    if (text != nullptr && text->size() > kMaxParameterObjectBytes)
+        return too_large(found.key, "is longer than a map may be");
+    const bool holds_json =
+        text != nullptr && (trim(view(*text)).starts_with('{') || trim(view(*text)).starts_with('['));
     const auto parsed = holds_json ? parse_text(view(*text)) : Result<json::value>(*found.value);
     if (parsed && parsed->is_object()) {
         map = entries(found, parsed->get_object());

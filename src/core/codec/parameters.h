@@ -9,9 +9,9 @@
 //   WA_TRY(const auto limit, parameters.duration("timeout_seconds", {1s, 24h}));      // optional<milliseconds>
 //   WA_TRY(const auto shell, parameters.boolean_or("shell", false));
 //
-// Errors are permanent (kInvalidArgument, Retry::kNever, Fault::kInput): the message begins with "invalid_parameter: ", names
-// the key, what was expected and what was found (clipped; never the value of a key that looks secret), and `field` holds
-// "parameters.<key>". Over a hard limit the code is kLimitExceeded. Unknown keys are ignored.
+// Errors are permanent (kInvalidArgument, Retry::kNever, Fault::kInput): the message begins with "invalid_parameter: ",
+// names the key, what was expected and what was found (clipped; never the value of a key that looks secret), and
+// `field` holds "parameters.<key>". Over a hard limit the code is kLimitExceeded. Unknown keys are ignored.
 //
 // Pure; a Parameters refers to the object it was made from and must not outlive it.
 #pragma once
@@ -34,18 +34,18 @@
 
 namespace wa {
 
-inline constexpr std::size_t kMaxParameterBytes = 64 * 1024;      // one text, one list item, one map value
+inline constexpr std::size_t kMaxParameterBytes = 64 * 1024;  // one text, one list item, one map value
 inline constexpr std::size_t kMaxParameterListItems = 256;
-inline constexpr std::size_t kMaxParameterMapEntries = 128;       // environment variables, labels, …
+inline constexpr std::size_t kMaxParameterMapEntries = 128;         // environment variables, labels, …
 inline constexpr std::size_t kMaxParameterObjectBytes = 1'048'576;  // an object or list given as JSON text
 inline constexpr std::size_t kMaxParameterNames = 6;
 
 // The names of one parameter, the preferred one first. Refers to the caller's literals.
 class ParameterNames {
 public:
-    ParameterNames(const char* name) : names_{name}, count_(1) {}                // NOLINT: implicit by design
-    ParameterNames(std::string_view name) : names_{name}, count_(1) {}           // NOLINT: implicit by design
-    ParameterNames(std::initializer_list<std::string_view> names);               // NOLINT: implicit by design
+    ParameterNames(const char* name) : names_{name}, count_(1) {}       // NOLINT: implicit by design
+    ParameterNames(std::string_view name) : names_{name}, count_(1) {}  // NOLINT: implicit by design
+    ParameterNames(std::initializer_list<std::string_view> names);      // NOLINT: implicit by design
     [[nodiscard]] const std::string_view* begin() const { return names_.data(); }
     [[nodiscard]] const std::string_view* end() const { return names_.data() + count_; }
     [[nodiscard]] std::string_view preferred() const { return names_.front(); }
@@ -88,7 +88,8 @@ public:
     [[nodiscard]] Result<std::optional<std::string>> word(const ParameterNames& names,
                                                           std::initializer_list<std::string_view> words) const;
 
-    [[nodiscard]] Result<std::optional<std::int64_t>> integer(const ParameterNames& names, IntegerRange range = {}) const;
+    [[nodiscard]] Result<std::optional<std::int64_t>> integer(const ParameterNames& names,
+                                                              IntegerRange range = {}) const;
     [[nodiscard]] Result<std::int64_t> integer_or(const ParameterNames& names, std::int64_t fallback,
                                                   IntegerRange range = {}) const;
     [[nodiscard]] Result<std::optional<double>> number(const ParameterNames& names, NumberRange range = {}) const;
@@ -110,10 +111,11 @@ public:
 
     // Command words: a list (items turned into text), text that holds a JSON list, else text split by shell rules.
     [[nodiscard]] Result<std::optional<std::vector<std::string>>> command(const ParameterNames& names) const;
-    // A plain list: a list, text that holds a JSON list, else text split at commas (blanks trimmed, empty items dropped).
+    // A plain list: a list, text that holds a JSON list, else text split at commas (blanks trimmed, empty items
+    // dropped).
     [[nodiscard]] Result<std::optional<std::vector<std::string>>> list(const ParameterNames& names) const;
-    // Text to text: an object (values turned into text, nulls dropped), text that holds a JSON object, a list of "K=V", or
-    // text "K=V,K=V" (commas or line ends between). At most kMaxParameterMapEntries.
+    // Text to text: an object (values turned into text, nulls dropped), text that holds a JSON object, a list of "K=V",
+    // or text "K=V,K=V" (commas or line ends between). At most kMaxParameterMapEntries.
     [[nodiscard]] Result<std::optional<StringMap>> map(const ParameterNames& names) const;
 
     // An error about a parameter, in the shape described above; for checks that only the executor can make.

@@ -17,7 +17,8 @@ constexpr std::size_t kMaxResultDepth = 64;
 
 void write_map(std::string& out, const StringMap& map) {
     JsonObjectWriter writer(out);
-    for (const auto& [key, value] : map) writer.text(key, value);
+    for (const auto& [key, value] : map)
+        writer.text(key, value);
     writer.close();
 }
 
@@ -120,7 +121,8 @@ private:
         WA_CHECKED(map(*payload, "metadata", result.metadata));
         const auto* logs = payload->if_contains("logs");
         if (logs == nullptr || !logs->is_array()) return {};
-        for (const auto& line : logs->get_array()) result.logs.push_back(value_text(line));
+        for (const auto& line : logs->get_array())
+            result.logs.push_back(value_text(line));
         return {};
     }
     Result<void> read_status(ExecutionResult& result) {
@@ -164,7 +166,8 @@ std::string write_result(const ExecutionResult& result) {
 }
 
 Result<ExecutionResult> parse_result(std::string_view text, std::size_t max_bytes) {
-    WA_TRY(const json::value value, parse_json(text, JsonLimits{max_bytes, kMaxResultDepth, DuplicateKeys::kRejectTop}));
+    WA_TRY(const json::value value,
+           parse_json(text, JsonLimits{max_bytes, kMaxResultDepth, DuplicateKeys::kRejectTop}));
     return parse_result_value(value);
 }
 

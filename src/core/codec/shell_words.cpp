@@ -5,17 +5,22 @@
 namespace wa {
 namespace {
 
-bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f'; }
+bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f';
+}
 
 // Inside double quotes a backslash keeps its meaning only before these.
-bool is_escapable(char c) { return c == '"' || c == '\\' || c == '$' || c == '`'; }
+bool is_escapable(char c) {
+    return c == '"' || c == '\\' || c == '$' || c == '`';
+}
 
 class Splitter {
 public:
     explicit Splitter(std::string_view text) : text_(text) {}
 
     Result<std::vector<std::string>> run() {
-        if (text_.find('\0') != std::string_view::npos) return invalid("", "a command must not contain a NUL character");
+        if (text_.find('\0') != std::string_view::npos)
+            return invalid("", "a command must not contain a NUL character");
         while (at_ < text_.size()) {
             const char c = text_[at_++];
             if (is_blank(c)) {
@@ -88,11 +93,14 @@ bool is_plain(char c) {
 
 }  // namespace
 
-Result<std::vector<std::string>> split_shell_words(std::string_view text) { return Splitter(text).run(); }
+Result<std::vector<std::string>> split_shell_words(std::string_view text) {
+    return Splitter(text).run();
+}
 
 std::string quote_shell_word(std::string_view word) {
     bool plain = !word.empty();
-    for (const char c : word) plain = plain && is_plain(c);
+    for (const char c : word)
+        plain = plain && is_plain(c);
     if (plain) return std::string(word);
     std::string quoted = "'";
     for (const char c : word) {

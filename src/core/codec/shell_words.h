@@ -10,8 +10,8 @@
 
 namespace wa {
 
-// "go test './a b'" -> [go, test, ./a b]. Blanks only -> no words. Errors: kInvalidArgument for an open quote, a backslash
-// at the end, or a NUL character.
+// "go test './a b'" -> [go, test, ./a b]. Blanks only -> no words. Errors: kInvalidArgument for an open quote, a
+// backslash at the end, or a NUL character.
 [[nodiscard]] Result<std::vector<std::string>> split_shell_words(std::string_view text);
 
 // One word that split_shell_words() turns back into `word`.

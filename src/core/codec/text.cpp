@@ -16,7 +16,9 @@ namespace {
 constexpr std::string_view kEllipsis = "…";
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U; }
+bool is_continuation(char byte) {
+    return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U;
+}
 
 std::string_view trim(std::string_view text) {
     constexpr std::string_view kBlanks = " \t\r\n";
@@ -25,7 +27,9 @@ std::string_view trim(std::string_view text) {
     return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
 }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 // 2^63 exactly; every double below it (and not below -2^63) converts to int64 without loss of its whole part.
 constexpr double kInt64End = 9223372036854775808.0;
@@ -46,7 +50,8 @@ struct Unit {
     std::int64_t millis;
 };
 // Longest names first: "ms" must be seen before "m".
-constexpr std::array kUnits{Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60'000}, Unit{"h", 3'600'000}, Unit{"d", 86'400'000}};
+constexpr std::array kUnits{Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60'000}, Unit{"h", 3'600'000},
+                            Unit{"d", 86'400'000}};
 constexpr double kMaxDurationMillis = 10.0 * 365 * 86'400'000;
 
 std::optional<double> take_number(std::string_view& text) {
@@ -70,11 +75,17 @@ std::optional<double> take_unit(std::string_view& text) {
 
 }  // namespace
 
+std::string_view utf8_prefix(std::string_view text, std::size_t max) {
+    if (text.size() <= max) return text;
+    std::size_t end = max;
+    while (end > 0 && is_continuation(text[end]))
+        --end;
+    return text.substr(0, end);
+}
+
 std::string clip(std::string_view text, std::size_t max) {
     if (text.size() <= max) return std::string(text);
-    std::size_t end = max;
-    while (end > 0 && is_continuation(text[end])) --end;
-    return std::string(text.substr(0, end)) + std::string(kEllipsis);
+    return std::string(utf8_prefix(text, max)) + std::string(kEllipsis);
 }
 
 std::string_view describe_kind(const json::value& value) {
@@ -111,7 +122,7 @@ std::optional<std::int64_t> whole_number(const json::value& value) {
     return std::nullopt;  // uint64 is used only for what int64 cannot hold
 }
 
-std::optional<double> decimal_number(std::string_view text) {
+std::optional<double> parse_decimal(std::string_view text) {
     text = trim(text);
     double number = 0;
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -121,12 +132,12 @@ std::optional<double> decimal_number(std::string_view text) {
     return number;
 }
 
-std::optional<std::int64_t> whole_number(std::string_view text) {
+std::optional<std::int64_t> parse_whole_number(std::string_view text) {
     text = trim(text);
     std::int64_t number = 0;
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (!text.empty() && failure == std::errc() && end == text.data() + text.size()) return number;
-    const auto decimal = decimal_number(text);
+    const auto decimal = parse_decimal(text);
     return decimal ? whole_double(*decimal) : std::nullopt;
 }
 

@@ -15,6 +15,9 @@ inline constexpr std::size_t kClipBytes = 64;
 // At most `max` bytes of `text`, cut between characters and marked with "…" when something is missing.
 [[nodiscard]] std::string clip(std::string_view text, std::size_t max = kClipBytes);
 
+// The longest beginning of at most `max` bytes that does not end inside a character.
+[[nodiscard]] std::string_view utf8_prefix(std::string_view text, std::size_t max);
+
 // What a value is, for error messages: `the text "abc"`, `5.5`, `true`, `null`, `a list`, `an object`. Clipped.
 [[nodiscard]] std::string describe_value(const boost::json::value& value);
 // The same without the value itself, for values that may be secret: "a text", "a number", …
@@ -27,11 +30,11 @@ inline constexpr std::size_t kClipBytes = 64;
 [[nodiscard]] std::optional<std::int64_t> whole_number(const boost::json::value& value);
 
 // A decimal number in text; blanks around it are allowed. Finite only.
-[[nodiscard]] std::optional<std::int64_t> whole_number(std::string_view text);
-[[nodiscard]] std::optional<double> decimal_number(std::string_view text);
+[[nodiscard]] std::optional<std::int64_t> parse_whole_number(std::string_view text);
+[[nodiscard]] std::optional<double> parse_decimal(std::string_view text);
 
-// "30s", "5m", "1h", "2d", "500ms", "1h30m", "1.5h". A bare number means seconds when `bare_seconds`. At most ten years.
-// Negative durations do not exist.
+// "30s", "5m", "1h", "2d", "500ms", "1h30m", "1.5h". A bare number means seconds when `bare_seconds`. At most ten
+// years. Negative durations do not exist.
 [[nodiscard]] std::optional<std::chrono::milliseconds> parse_duration(std::string_view text, bool bare_seconds);
 // "1h30m", "250ms", "0s": the shortest exact form of those that parse_duration() reads.
 [[nodiscard]] std::string duration_text(std::chrono::milliseconds duration);

@@ -21,7 +21,9 @@ namespace {
 // An ordinary ticket is parsed without touching the heap; a larger one grows from here.
 constexpr std::size_t kArenaBytes = 16 * 1024;
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
+std::string_view view(const json::string& text) {
+    return {text.data(), text.size()};
+}
 
 bool has_control_character(std::string_view text) {
     return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
@@ -39,9 +41,11 @@ bool deeper_than(const json::value& root, std::size_t limit) {
         open.pop_back();
         if (depth > limit) return true;
         if (const auto* object = value->if_object()) {
-            for (const auto& member : *object) push(member.value(), depth + 1);
+            for (const auto& member : *object)
+                push(member.value(), depth + 1);
         } else {
-            for (const auto& item : value->get_array()) push(item, depth + 1);
+            for (const auto& item : value->get_array())
+                push(item, depth + 1);
         }
     }
     return false;
@@ -92,7 +96,9 @@ private:
         const auto* value = object.if_contains(key);
         return value != nullptr && value->is_null() && null == Null::kIsAbsent ? nullptr : value;
     }
-    const json::value* find(std::string_view key, Null null = Null::kIsAbsent) const { return find(object_, key, null); }
+    const json::value* find(std::string_view key, Null null = Null::kIsAbsent) const {
+        return find(object_, key, null);
+    }
 
     void text(std::string_view key, std::string& out) {
         const auto* value = find(key);
@@ -130,7 +136,8 @@ private:
         return std::nullopt;
     }
     std::optional<std::int64_t> integer(std::string_view key) {
-        return integer(object_, key, "", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
+        return integer(object_, key, "", std::numeric_limits<std::int64_t>::min(),
+                       std::numeric_limits<std::int64_t>::max());
     }
     std::optional<std::int64_t> integer32(std::string_view key, std::int32_t low) {
         return integer(object_, key, "", low, std::numeric_limits<std::int32_t>::max());
@@ -149,7 +156,8 @@ private:
 
     void read_id(std::string& out) {
         const auto* value = object_.if_contains("ticket_id");
-        const bool missing = value == nullptr || value->is_null() || (value->is_string() && value->get_string().empty());
+        const bool missing =
+            value == nullptr || value->is_null() || (value->is_string() && value->get_string().empty());
         if (missing && !limits_.require_id) return;
         if (value == nullptr) return note(ErrorCode::kInvalidArgument, "ticket_id", "is missing");
         const auto* string = value->if_string();
@@ -160,8 +168,9 @@ private:
 
     bool check_id(const std::string& field, std::string_view id) {
         if (id.size() > kMaxTicketIdBytes) {
-            note(ErrorCode::kInvalidArgument, field, "must be at most " + std::to_string(kMaxTicketIdBytes) +
-                                                         " bytes long, found " + std::to_string(id.size()));
+            note(ErrorCode::kInvalidArgument, field,
+                 "must be at most " + std::to_string(kMaxTicketIdBytes) + " bytes long, found " +
+                     std::to_string(id.size()));
             return false;
         }
         if (has_control_character(id)) {
@@ -222,7 +231,8 @@ private:
         }
         ticket.dependencies.reserve(array->size());
         std::unordered_set<std::string_view> seen;
-        for (std::size_t i = 0; i < array->size(); ++i) read_dependency(ticket, (*array)[i], i, seen);
+        for (std::size_t i = 0; i < array->size(); ++i)
+            read_dependency(ticket, (*array)[i], i, seen);
     }
 
     void read_dependency(Ticket& ticket, const json::value& item, std::size_t index,
@@ -262,7 +272,8 @@ private:
         if (object == nullptr) return wrong("qos", "an object", *value);
         word(*object, "delivery_mode", "qos.", Null::kIsAbsent, parse_delivery_mode,
              "one of AT_MOST_ONCE, AT_LEAST_ONCE, EXACTLY_ONCE", qos.delivery_mode);
-        word(*object, "consistency", "qos.", Null::kIsAbsent, parse_consistency, "one of EVENTUAL, STRONG", qos.consistency);
+        word(*object, "consistency", "qos.", Null::kIsAbsent, parse_consistency, "one of EVENTUAL, STRONG",
+             qos.consistency);
         word(*object, "durability", "qos.", Null::kIsAbsent, parse_durability, "one of TRANSIENT, PERSISTENT",
              qos.durability);
     }
@@ -337,9 +348,11 @@ Reading read_value(const json::value& value, const TicketLimits& limits) {
         reading.errors.push_back(make_error(code, Retry::kNever, Fault::kInput, "ticket", std::move(message)));
     };
     if (!value.is_object()) {
-        refuse(ErrorCode::kInvalidArgument, "a ticket must be a JSON object, found " + std::string(describe_kind(value)));
+        refuse(ErrorCode::kInvalidArgument,
+               "a ticket must be a JSON object, found " + std::string(describe_kind(value)));
     } else if (deeper_than(value, limits.max_depth)) {
-        refuse(ErrorCode::kMalformed, "the ticket is nested deeper than " + std::to_string(limits.max_depth) + " levels");
+        refuse(ErrorCode::kMalformed,
+               "the ticket is nested deeper than " + std::to_string(limits.max_depth) + " levels");
     } else {
         reading.errors = TicketReader(value.get_object(), limits).run(reading.ticket);
     }
@@ -349,7 +362,8 @@ Reading read_value(const json::value& value, const TicketLimits& limits) {
 Reading read_text(std::string_view text, const TicketLimits& limits) {
     std::array<unsigned char, kArenaBytes> buffer;  // NOLINT: raw memory for the arena
     json::monotonic_resource arena(buffer.data(), buffer.size());
-    const auto value = parse_json(text, JsonLimits{limits.max_bytes, limits.max_depth, DuplicateKeys::kRejectTop}, &arena);
+    const auto value =
+        parse_json(text, JsonLimits{limits.max_bytes, limits.max_depth, DuplicateKeys::kRejectTop}, &arena);
     if (value) return read_value(*value, limits);
     Reading reading;
     reading.errors.push_back(value.error());
@@ -405,7 +419,9 @@ Result<Ticket> parse_ticket_value(const json::value& value, const TicketLimits& 
     return first_error_or_ticket(read_value(value, limits));
 }
 
-std::vector<Error> check_ticket(std::string_view text, const TicketLimits& limits) { return read_text(text, limits).errors; }
+std::vector<Error> check_ticket(std::string_view text, const TicketLimits& limits) {
+    return read_text(text, limits).errors;
+}
 
 std::vector<Error> check_ticket_value(const json::value& value, const TicketLimits& limits) {
     return read_value(value, limits).errors;
@@ -443,7 +459,8 @@ std::string write_ticket(const Ticket& ticket) {
     writer.text_or_null("error_message", ticket.error_message);
     writer.text_or_null("compensation_ticket_id", ticket.compensation_ticket_id);
     JsonObjectWriter metadata(writer.key("metadata"));
-    for (const auto& [key, value] : ticket.metadata) metadata.text(key, value);
+    for (const auto& [key, value] : ticket.metadata)
+        metadata.text(key, value);
     metadata.close();
     writer.integer("schema_version", ticket.schema_version);
     writer.close();

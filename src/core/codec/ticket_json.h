@@ -1,19 +1,19 @@
 // Execution tickets as JSON: reading with every rule of contract/tickets.md 4, and writing.
 //
-// Whoever gets a Ticket from here may rely on: ticket_id is 1 to 255 bytes without control characters; dependencies have no
-// duplicates, no empty id and not the ticket itself; sla.timeout_ms is 1 ms to 7 days; sla.max_retries is 0 to 100;
-// sla.deadline is positive when present; defaults are filled in; unknown keys are gone.
+// Whoever gets a Ticket from here may rely on: ticket_id is 1 to 255 bytes without control characters; dependencies
+// have no duplicates, no empty id and not the ticket itself; sla.timeout_ms is 1 ms to 7 days; sla.max_retries is 0 to
+// 100; sla.deadline is positive when present; defaults are filled in; unknown keys are gone.
 //
-// Required: ticket_id, task_id, task_type. Everything else may be missing. null counts as missing, except for ticket_id,
-// task_id, task_type, status and dependencies. Accepted spellings beside the schema's: task types in any case, priority
-// MEDIUM (= NORMAL) and integers 1 to 10 (<=2 LOW, <=5 NORMAL, <=8 HIGH, else CRITICAL), correlationId, whole numbers
-// written as 5.0, metadata values that are not text (kept as JSON text).
+// Required: ticket_id, task_id, task_type. Everything else may be missing. null counts as missing, except for
+// ticket_id, task_id, task_type, status and dependencies. Accepted spellings beside the schema's: task types in any
+// case, priority MEDIUM (= NORMAL) and integers 1 to 10 (<=2 LOW, <=5 NORMAL, <=8 HIGH, else CRITICAL), correlationId,
+// whole numbers written as 5.0, metadata values that are not text (kept as JSON text).
 //
 // Errors, all with Retry::kNever and Fault::kInput, `field` naming the place ("sla.timeout_ms", "dependencies[3]"):
 //   kMalformed        not JSON, not UTF-8, too deep, a repeated top-level key      (HTTP 400)
 //   kInvalidArgument  JSON, but not a valid ticket                                 (HTTP 422)
-//   kUnsupported      a task type that does not exist                              (HTTP 422, dead letter unsupported_task_type)
-//   kLimitExceeded    more bytes or dependencies than allowed                      (HTTP 413)
+//   kUnsupported      a task type that does not exist                              (HTTP 422, dead letter
+//   unsupported_task_type) kLimitExceeded    more bytes or dependencies than allowed                      (HTTP 413)
 #pragma once
 
 #include <boost/json/object.hpp>

@@ -44,6 +44,10 @@ std::string choose_action(const Ticket& failed, const std::vector<UndoableEffect
     return std::string(compensation_action(failed.task_type));
 }
 
+std::string short_id(const Ticket& ticket) {
+    return std::string(utf8_prefix(ticket.ticket_id, kShortId));
+}
+
 json::value parameter_or(const Ticket& ticket, std::string_view key, json::value fallback) {
     const auto* value = ticket.parameters.if_contains(key);
     return value == nullptr || value->is_null() ? std::move(fallback) : *value;
@@ -61,14 +65,15 @@ json::array names_of(const std::vector<UndoableEffect>& effects, std::string_vie
     return names;
 }
 
-json::object action_parameters(std::string_view action, const Ticket& failed, const std::vector<UndoableEffect>& effects) {
+json::object action_parameters(std::string_view action, const Ticket& failed,
+                               const std::vector<UndoableEffect>& effects) {
     json::object p;
     if (action == "delete_artifacts") {
         p["artifact_ids"] = names_of(effects, "artifact");
-        for (const auto* key : {"registry_url", "repository", "image_tag"}) copy_parameter(failed, key, p);
+        for (const auto* key : {"registry_url", "repository", "image_tag"})
+            copy_parameter(failed, key, p);
     } else if (action == "rollback_deployment") {
-        p["deployment_name"] = parameter_or(failed, "deployment_name",
-                                            json::value("deploy-" + failed.ticket_id.substr(0, kShortId)));
+        p["deployment_name"] = parameter_or(failed, "deployment_name", json::value("deploy-" + short_id(failed)));
         p["previous_revision"] = parameter_or(failed, "previous_revision", "HEAD~1");
         p["namespace"] = parameter_or(failed, "namespace", "default");
         p["provider"] = parameter_or(failed, "provider", "argocd");
@@ -110,24 +115,26 @@ void add_declared_parameters(const Ticket& failed, json::object& parameters, std
     if (text.empty()) return;
     const auto parsed = parse_json(text);
     if (parsed && parsed->is_object()) {
-        for (const auto& member : parsed->get_object()) parameters[member.key()] = member.value();
+        for (const auto& member : parsed->get_object())
+            parameters[member.key()] = member.value();
         return;
     }
-    warnings.push_back(invalid("metadata.compensation_parameters",
-                               "metadata.compensation_parameters must be text that holds a JSON object; it was left out")
-                           .value());
+    warnings.push_back(
+        invalid("metadata.compensation_parameters",
+                "metadata.compensation_parameters must be text that holds a JSON object; it was left out")
+            .value());
 }
 
 std::int64_t timeout_of(const Ticket& failed, std::vector<Error>& warnings) {
     const auto text = declared(failed, kCompensationTimeoutKey);
     if (text.empty()) return kCompensationTimeoutMs;
-    const auto number = whole_number(text);
+    const auto number = parse_whole_number(text);
     if (number && *number >= 1 && *number <= kMaxTimeoutMs) return *number;
-    warnings.push_back(invalid("metadata.compensation_timeout_ms",
-                               "metadata.compensation_timeout_ms must be milliseconds from 1 to " +
-                                   std::to_string(kMaxTimeoutMs) + "; " + std::to_string(kCompensationTimeoutMs) +
-                                   " is used instead")
-                           .value());
+    warnings.push_back(
+        invalid("metadata.compensation_timeout_ms", "metadata.compensation_timeout_ms must be milliseconds from 1 to " +
+                                                        std::to_string(kMaxTimeoutMs) + "; " +
+                                                        std::to_string(kCompensationTimeoutMs) + " is used instead")
+            .value());
     return kCompensationTimeoutMs;
 }
 
@@ -140,7 +147,7 @@ Ticket skeleton(const Ticket& failed, const CompensationFacts& facts) {
     ticket.correlation_id = failed.correlation_id;
     ticket.trace_id = failed.trace_id;
     ticket.span_id = failed.span_id;
-    ticket.task_id = "compensate-" + clip(failed.ticket_id.substr(0, kShortId));
+    ticket.task_id = "compensate-" + short_id(failed);
     ticket.task_type = TaskType::kCompensate;
     ticket.description = "undo " + (failed.task_id.empty() ? failed.ticket_id : failed.task_id);
     ticket.priority = failed.priority;
@@ -154,12 +161,15 @@ void add_metadata(const Ticket& failed, std::string reason, Ticket& ticket) {
     ticket.metadata["compensation_reason"] = std::move(reason);
     ticket.metadata["original_task_type"] = to_string(failed.task_type);
     ticket.metadata["original_status"] = to_string(TicketStatus::kFailed);
-    if (const auto workflow = declared(failed, "workflow_id"); !workflow.empty()) ticket.metadata["workflow_id"] = workflow;
+    if (const auto workflow = declared(failed, "workflow_id"); !workflow.empty())
+        ticket.metadata["workflow_id"] = workflow;
 }
 
 }  // namespace
 
-std::string compensation_id(std::string_view original_ticket_id) { return uuid5(original_ticket_id); }
+std::string compensation_id(std::string_view original_ticket_id) {
+    return uuid5(original_ticket_id);
+}
 
 std::string_view compensation_action(TaskType original) {
     switch (original) {

@@ -1,17 +1,17 @@
 // Which compensation a failed ticket asks for: at most one COMPENSATE ticket, always with the same id.
 //
-// Asked for when all of this holds: the ticket FAILED for good; at least one attempt was started (work that never ran left
-// nothing behind); the ticket is not a COMPENSATE ticket itself; it did not end because of a dependency or as invalid; the
-// run was not simulated; and either the ticket declares a compensation in its metadata or executors recorded effects that
-// can be undone.
+// Asked for when all of this holds: the ticket FAILED for good; at least one attempt was started (work that never ran
+// left nothing behind); the ticket is not a COMPENSATE ticket itself; it did not end because of a dependency or as
+// invalid; the run was not simulated; and either the ticket declares a compensation in its metadata or executors
+// recorded effects that can be undone.
 //
 // Declaration (all metadata values are text):
 //   compensation_action      one of the actions below, or any other word the COMPENSATE executor knows
 //   compensation_parameters  a JSON object, added to (and winning over) the parameters that follow from the action
 //   compensation_timeout_ms  time limit of the compensation; default 120000
 //
-// Actions by type of the failed ticket: BUILD delete_artifacts, DEPLOY rollback_deployment, TEST cleanup_test_env, VALIDATE
-// revert_approval, EXECUTE rollback_execution, others generic_cleanup (contract/engine.md 8).
+// Actions by type of the failed ticket: BUILD delete_artifacts, DEPLOY rollback_deployment, TEST cleanup_test_env,
+// VALIDATE revert_approval, EXECUTE rollback_execution, others generic_cleanup (contract/engine.md 8).
 //
 // Pure.
 #pragma once

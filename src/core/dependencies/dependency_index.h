@@ -36,6 +36,7 @@ public:
         bool public_ending = false;  // seen as a result (ours or on the results topic), not only as a status (rule 9)
         bool known_open = false;     // somebody knows the ticket and it has not ended
         bool lookup_due = false;
+        MonoTime unknown_since{};    // since when nobody has known this id; MonoTime{} = somebody does
         MonoTime asked_at{};         // when the ticket service was last asked; MonoTime{} = no answer is awaited
         bool alive = false;
         std::uint32_t stale_waiters = 0;

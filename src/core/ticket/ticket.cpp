@@ -42,14 +42,30 @@ bool equals_ignoring_case(std::string_view text, std::string_view upper) {
 
 }  // namespace
 
-std::string_view to_string(TaskType value) { return word_of(kTaskTypes, value); }
-std::string_view to_string(TicketStatus value) { return word_of(kStatuses, value); }
-std::string_view to_string(Priority value) { return word_of(kPriorities, value); }
-std::string_view to_string(RiskBand value) { return word_of(kRiskBands, value); }
-std::string_view to_string(SecurityLevel value) { return word_of(kSecurityLevels, value); }
-std::string_view to_string(DeliveryMode value) { return word_of(kDeliveryModes, value); }
-std::string_view to_string(Consistency value) { return word_of(kConsistencies, value); }
-std::string_view to_string(Durability value) { return word_of(kDurabilities, value); }
+std::string_view to_string(TaskType value) {
+    return word_of(kTaskTypes, value);
+}
+std::string_view to_string(TicketStatus value) {
+    return word_of(kStatuses, value);
+}
+std::string_view to_string(Priority value) {
+    return word_of(kPriorities, value);
+}
+std::string_view to_string(RiskBand value) {
+    return word_of(kRiskBands, value);
+}
+std::string_view to_string(SecurityLevel value) {
+    return word_of(kSecurityLevels, value);
+}
+std::string_view to_string(DeliveryMode value) {
+    return word_of(kDeliveryModes, value);
+}
+std::string_view to_string(Consistency value) {
+    return word_of(kConsistencies, value);
+}
+std::string_view to_string(Durability value) {
+    return word_of(kDurabilities, value);
+}
 
 std::optional<TaskType> parse_task_type(std::string_view text) {
     for (std::size_t i = 0; i < kTaskTypes.size(); ++i) {
@@ -57,16 +73,26 @@ std::optional<TaskType> parse_task_type(std::string_view text) {
     }
     return std::nullopt;
 }
-std::optional<TicketStatus> parse_ticket_status(std::string_view text) { return value_of<TicketStatus>(kStatuses, text); }
-std::optional<Priority> parse_priority(std::string_view text) { return value_of<Priority>(kPriorities, text); }
-std::optional<RiskBand> parse_risk_band(std::string_view text) { return value_of<RiskBand>(kRiskBands, text); }
+std::optional<TicketStatus> parse_ticket_status(std::string_view text) {
+    return value_of<TicketStatus>(kStatuses, text);
+}
+std::optional<Priority> parse_priority(std::string_view text) {
+    return value_of<Priority>(kPriorities, text);
+}
+std::optional<RiskBand> parse_risk_band(std::string_view text) {
+    return value_of<RiskBand>(kRiskBands, text);
+}
 std::optional<SecurityLevel> parse_security_level(std::string_view text) {
     return value_of<SecurityLevel>(kSecurityLevels, text);
 }
 std::optional<DeliveryMode> parse_delivery_mode(std::string_view text) {
     return value_of<DeliveryMode>(kDeliveryModes, text);
 }
-std::optional<Consistency> parse_consistency(std::string_view text) { return value_of<Consistency>(kConsistencies, text); }
-std::optional<Durability> parse_durability(std::string_view text) { return value_of<Durability>(kDurabilities, text); }
+std::optional<Consistency> parse_consistency(std::string_view text) {
+    return value_of<Consistency>(kConsistencies, text);
+}
+std::optional<Durability> parse_durability(std::string_view text) {
+    return value_of<Durability>(kDurabilities, text);
+}
 
 }  // namespace wa
