@@ -372,7 +372,7 @@ Result<std::unique_ptr<ApiStream>> ApiClient::Impl::stream(std::string_view targ
     const auto has_head = [&transfer] { return transfer->status() >= 200 || !transfer->body().empty(); };
     WA_TRY(const bool in_time, transfer->work(options_.request_time, has_head));
     if (!in_time) return tl::unexpected(timed_out());
-    if (transfer->ended() && transfer->code() != CURLE_OK) return tl::unexpected(broken(*transfer));
+    if (transfer->status() == 0 && transfer->code() != CURLE_OK) return tl::unexpected(broken(*transfer));
     if (transfer->status() != 200) {
         // The rest of a refusal is short; what does not come is not waited for.
         WA_TRY([[maybe_unused]] const bool whole, transfer->work(std::chrono::seconds(2), [] { return false; }));

@@ -44,11 +44,11 @@ Server on_socket(const std::string& path) {
 
 Result<Server> on_address(std::string_view text) {
     std::string url(config::trim(text));
-    while (url.ends_with('/'))
-        url.pop_back();
     if (url.starts_with("unix://")) return on_socket(url.substr(7));
     if (url.starts_with('/')) return on_socket(url);
     if (url.find("://") == std::string::npos) url = "http://" + url;
+    while (url.ends_with('/') && !url.ends_with("//"))
+        url.pop_back();
     const auto good = config::parse_url(url);
     const config::Host host = config::url_host(url);
     if (!good || host.name.empty() || (host.scheme != "http" && host.scheme != "https")) {

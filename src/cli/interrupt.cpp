@@ -22,7 +22,7 @@ sigset_t watched() {
 InterruptWatch::InterruptWatch() {
     const sigset_t set = watched();
     fd_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fd_ >= 0) ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    if (fd_ >= 0) ::pthread_sigmask(SIG_BLOCK, &set, &before_);
 }
 
 InterruptWatch::~InterruptWatch() {
@@ -30,8 +30,7 @@ InterruptWatch::~InterruptWatch() {
     // Taken off the queue first: unblocking must not deliver what was answered already.
     static_cast<void>(triggered());
     ::close(fd_);
-    const sigset_t set = watched();
-    ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
 bool InterruptWatch::triggered() {

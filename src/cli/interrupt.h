@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <csignal>
 
 namespace wa::cli {
 
@@ -21,6 +22,7 @@ public:
 
 private:
     int fd_ = -1;
+    sigset_t before_{};
     bool triggered_ = false;
 };
 

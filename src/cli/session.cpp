@@ -52,8 +52,10 @@ Result<ApiClient*> Session::api() {
 }
 
 InterruptWatch& Session::watch_interrupts() {
-    if (!interrupts_) interrupts_ = std::make_unique<InterruptWatch>();
-    api_.reset();  // the next one listens to it
+    if (!interrupts_) {
+        interrupts_ = std::make_unique<InterruptWatch>();
+        api_.reset();  // the next one listens to it
+    }
     return *interrupts_;
 }
 

@@ -20,11 +20,11 @@ namespace wa::cli {
 // Filled in by the build.
 struct BuildInfo {
     std::string version = "0.0.0";
-    std::string commit;      // empty = unknown
-    std::string build_date;  // RFC 3339; empty = unknown
-    std::string build_type;
+    std::string commit = {};      // empty = unknown
+    std::string build_date = {};  // RFC 3339; empty = unknown
+    std::string build_type = {};
     // Further lines of `version`: {"sqlite", "3.40.1"}.
-    std::vector<std::pair<std::string, std::string>> libraries;
+    std::vector<std::pair<std::string, std::string>> libraries = {};
 };
 
 class Session {
@@ -41,7 +41,8 @@ public:
 
     // Finds the server at the first call.
     [[nodiscard]] Result<ApiClient*> api();
-    // Makes Ctrl-C something that requests and waits notice, from now on.
+    // Makes Ctrl-C something that requests and waits notice, from now on. The first call ends the life of what api()
+    // gave.
     InterruptWatch& watch_interrupts();
 
     [[nodiscard]] bool machine_output() const;  // json, jsonl, yaml

@@ -160,7 +160,8 @@ private:
         std::string topics;
         for (const std::string& plan : targets_.plans)
             topics += (topics.empty() ? "plan:" : ",plan:") + encoded(plan);
-        if (!targets_.tickets.empty() || topics.size() > 2000) topics = "ticket";
+        constexpr std::size_t kMaxTopics = 32;
+        if (!targets_.tickets.empty() || targets_.plans.size() > kMaxTopics) topics = "ticket";
         return "/api/v1/events?topics=" + topics;
     }
 

@@ -4,8 +4,6 @@
 #include <array>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
-#include <boost/url/parse.hpp>
-#include <boost/url/url_view.hpp>
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -158,6 +156,56 @@ Result<void> check_range(const SettingSpec& spec, double number) {
     return {};
 }
 
+struct UrlParts {
+    std::string_view scheme;
+    std::string_view host;  // without brackets
+    std::string_view port;
+    std::string_view rest;  // path, query, fragment
+};
+
+// Own and strict, because Boost.URL 1.81 reads the host of http://127.0.0.1.example.org as 127.0.0.1: what is decided
+// about a host must be decided about the host that will be spoken to.
+std::optional<UrlParts> split_url(std::string_view text) {
+    constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    constexpr std::string_view kHostChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    constexpr std::string_view kNeverInUrls = " \"<>\\^`{|}";
+    const bool plain = std::ranges::all_of(text, [&](char c) {
+        return static_cast<unsigned char>(c) > 0x20 && static_cast<unsigned char>(c) < 0x7f &&
+               kNeverInUrls.find(c) == std::string_view::npos;
+    });
+    const std::size_t colon = text.find("://");
+    if (!plain || colon == std::string_view::npos || colon == 0) return std::nullopt;
+    UrlParts parts;
+    parts.scheme = text.substr(0, colon);
+    const bool good_scheme =
+        kLetters.find(parts.scheme.front()) != std::string_view::npos &&
+        parts.scheme.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+.-") ==
+            std::string_view::npos;
+    if (!good_scheme) return std::nullopt;
+    text.remove_prefix(colon + 3);
+    const std::size_t end = std::min(text.find_first_of("/?#"), text.size());
+    std::string_view authority = text.substr(0, end);
+    parts.rest = text.substr(end);
+    if (const std::size_t at = authority.find('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
+    if (authority.find('@') != std::string_view::npos) return std::nullopt;
+    if (authority.starts_with('[')) {
+        const std::size_t close = authority.find(']');
+        if (close == std::string_view::npos || close < 3) return std::nullopt;
+        parts.host = authority.substr(1, close - 1);
+        if (parts.host.find_first_not_of("0123456789abcdefABCDEF:.") != std::string_view::npos) return std::nullopt;
+        authority.remove_prefix(close + 1);
+    } else {
+        parts.host = authority.substr(0, authority.find(':'));
+        if (parts.host.find_first_not_of(kHostChars) != std::string_view::npos) return std::nullopt;
+        authority.remove_prefix(parts.host.size());
+    }
+    if (authority.empty()) return parts;
+    if (authority.front() != ':' || authority.find_first_not_of("0123456789", 1) != std::string_view::npos)
+        return std::nullopt;
+    parts.port = authority.substr(1);
+    return parts;
+}
+
 bool has_control(std::string_view text) {
     return std::ranges::any_of(text, [](char c) {
         const auto byte = static_cast<unsigned char>(c);
@@ -283,13 +331,12 @@ Result<std::vector<std::string>> parse_list(std::string_view text) {
 
 Result<std::string> parse_url(std::string_view text) {
     text = trim(text);
-    const auto parsed = boost::urls::parse_uri(boost::urls::string_view(text.data(), text.size()));
-    if (!parsed) return wrong("must be a URL such as https://host:port");
-    const boost::urls::url_view url = *parsed;
-    const bool socket = equal_ignoring_case(std::string_view(url.scheme().data(), url.scheme().size()), "unix");
-    if (socket ? url.path().empty() : url.host().empty()) return wrong("must be a URL with a host");
-    if (url.has_port() && !url.port().empty()) {
-        const auto port = parse_int(std::string_view(url.port().data(), url.port().size()));
+    const auto url = split_url(text);
+    if (!url) return wrong("must be a URL such as https://host:port");
+    const bool socket = equal_ignoring_case(url->scheme, "unix");
+    if (socket ? url->rest.size() < 2 : url->host.empty()) return wrong("must be a URL with a host");
+    if (!url->port.empty()) {
+        const auto port = parse_int(url->port);
         if (!port || *port < 1 || *port > 65'535) return wrong("has a port that is out of range");
     }
     return std::string(text);
@@ -432,13 +479,9 @@ std::string mask_url(std::string_view url) {
 }
 
 Host url_host(std::string_view url) {
-    const auto parsed = boost::urls::parse_uri(boost::urls::string_view(url.data(), url.size()));
-    if (!parsed) return {};
-    Host host;
-    host.scheme = lower_text(std::string_view(parsed->scheme().data(), parsed->scheme().size()));
-    host.name = lower_text(parsed->host());
-    if (host.name.starts_with('[') && host.name.ends_with(']')) host.name = host.name.substr(1, host.name.size() - 2);
-    return host;
+    const auto parts = split_url(url);
+    if (!parts) return {};
+    return {lower_text(parts->host), lower_text(parts->scheme)};
 }
 
 bool is_internal_host(std::string_view host, const std::vector<std::string>& namespaces) {

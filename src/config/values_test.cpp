@@ -88,7 +88,8 @@ TEST(Values, Urls) {
     EXPECT_TRUE(parse_url("bolt://neo4j:7687").has_value());
     EXPECT_TRUE(parse_url("https://[::1]:8443/prefix").has_value());
     for (const char* text :
-         {"", "localhost:8080", "http://", "http//x", "/path", "http://a b", "http://host:99999", "unix://"}) {
+         {"", "localhost:8080", "http://", "http//x", "/path", "http://a b", "http://host:99999", "http://host:0",
+          "http://h:8x", "http://[::1", "http://[x]", "://h", "1http://h", "http://h\\x", "unix://", "unix:///"}) {
         EXPECT_FALSE(parse_url(text).has_value()) << text;
     }
 }
@@ -111,6 +112,12 @@ TEST(Values, InternalHosts) {
                              "x.other", "evil.com.kafka.example", "svc.cluster.local.example.org"}) {
         EXPECT_FALSE(is_internal_host(host, namespaces)) << host;
     }
+    // What begins like an address is still a name.
+    EXPECT_EQ(url_host("http://127.0.0.1.evil.example/").name, "127.0.0.1.evil.example");
+    EXPECT_EQ(url_host("http://127.0.0.1evil.example:80").name, "127.0.0.1evil.example");
+    EXPECT_FALSE(is_internal_host("127.0.0.1.evil.example", namespaces));
+    EXPECT_EQ(url_host("http://evil.example\\@localhost/").name, "");
+    EXPECT_EQ(url_host("http://a@b@localhost/").name, "");
     // The trap of the old check: the internal name stands in the query.
     EXPECT_EQ(url_host("http://evil.com/?.svc.cluster.local").name, "evil.com");
     EXPECT_EQ(url_host("HTTP://[::1]:80/").name, "::1");

@@ -155,8 +155,7 @@ void Engine::free_record(Slot slot) {
     }
     const NodeId node = record.node;
     const std::uint32_t generation = record.generation + 1;
-    if (record.active && record.active->attempt) retired_.push_back(std::move(record.active->attempt));
-    record = TicketRecord{};
+    record = TicketRecord{};  // an attempt that is still there is abandoned by this
     record.generation = generation;
     --live_;
     free_.push_back(slot);

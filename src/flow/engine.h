@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -298,6 +299,7 @@ private:
     void on_stop_overdue(Slot slot);
     void request_stop(Slot slot, StopReason reason, Duration grace, std::string detail);
     void on_cancel(CancelTicket& cancel);
+    bool remember_cancel(CancelRequest request);
     void on_ticket_deadline(Slot slot);
     CircuitBreaker& breaker(const std::string& backend);
     void settle_breaker(TicketRecord& record, const AttemptReport* report);
@@ -369,8 +371,8 @@ private:
     std::int64_t cycle_budget_ = 0;
     bool cycles_unchecked_ = false;
     bool rotation_blocked_ = false;    // re-queueing did not help for a whole round; waits for an event
-    std::uint32_t rotation_base_ = 0;      // copies of higher rounds wait for the next event
-    std::uint32_t highest_round_ = 0;
+    std::unordered_set<std::size_t> rotated_;  // tickets (hash of the id) re-queued since something last moved
+    std::size_t rotated_reads_ = 0;            // records read in a row that were only such copies
     MonoTime reader_caught_up_ = MonoTime::min();
 
     Backpressure backpressure_;

@@ -262,9 +262,7 @@ void Engine::on_cancel(CancelTicket& cancel) {
     if (slot == kNoSlot) {
         // Not read yet: remembered for a while, so that it ends as soon as it is. Whether the ticket exists at all is for
         // the caller to know, who sees the store.
-        constexpr std::size_t kRemembered = 10'000;
-        if (cancel_on_arrival_.size() < kRemembered && node != kNoSlot && index_.at(node).known_open) {
-            cancel_on_arrival_.insert_or_assign(request.ticket_id, request);
+        if (node != kNoSlot && index_.at(node).known_open && remember_cancel(request)) {
             return answer(CancelAnswer{true, "the ticket is cancelled as soon as it is read"});
         }
         return answer(Failure(make_error(ErrorCode::kNotFound, Retry::kNever, Fault::kInput, "engine",
@@ -301,6 +299,15 @@ void Engine::on_cancel(CancelTicket& cancel) {
             return answer(CancelAnswer{true, "the ticket had not started; it is cancelled"});
         }
     }
+}
+
+// A cancelled ticket that is not in hand ends as soon as it is read.
+bool Engine::remember_cancel(CancelRequest request) {
+    constexpr std::size_t kRemembered = 10'000;
+    if (cancel_on_arrival_.size() >= kRemembered) return false;
+    std::string id = request.ticket_id;
+    cancel_on_arrival_.insert_or_assign(std::move(id), std::move(request));
+    return true;
 }
 
 void Engine::on_ticket_deadline(Slot slot) {

@@ -40,7 +40,6 @@ void Engine::on_record(Record& record) {
     entry.uncertain_start = record.position.offset < partition.uncertain_below;
     entry.deliveries = std::max(record.deliveries, partition.tracker.deliveries(record.position.offset));
     entry.received_at = ports_.clock.now();
-    highest_round_ = std::max(highest_round_, record.requeue_round);
     accept(slot);
 }
 
@@ -61,6 +60,12 @@ void Engine::accept(Slot slot) {
     const bool first_look = record.node == kNoSlot;
     if (first_look) {
         record.node = index_.intern(ticket.ticket_id);
+        if (record.requeue_round > 0 && rotated_.contains(std::hash<std::string>{}(ticket.ticket_id))) {
+            ++rotated_reads_;
+        } else {
+            rotated_reads_ = 0;
+            rotation_blocked_ = false;
+        }
         ports_.observer.ticket_consumed(view(record));
     }
     DependencyIndex::Node& node = index_.at(record.node);

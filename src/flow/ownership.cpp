@@ -114,6 +114,17 @@ void Engine::hand_back(Slot slot, std::string reason) {
     if (record.state == State::kParked) stop_waiting(slot);
     leave_queues(slot);
     if (record.active) settle_breaker(record, nullptr);
+    const bool cancelled = record.active && record.active->ticket &&
+                           (record.active->stop == StopReason::kCancelled || record.active->stop == StopReason::kPreempted);
+    if (cancelled) {
+        // Somebody was told that it is cancelled. Should the ticket come back to this worker, that still holds.
+        const bool preempted = record.active->stop == StopReason::kPreempted;
+        CancelRequest request;
+        request.ticket_id = record.active->ticket->ticket_id;
+        request.reason = preempted ? "preemption" : record.active->stop_detail;
+        request.preempted_by = preempted ? record.active->stop_detail : std::string();
+        remember_cancel(std::move(request));
+    }
     move(slot, Event::kHandBack, std::move(reason));
     ++handed_back_;
     // What waits for it goes on waiting: it will end elsewhere.

@@ -261,7 +261,9 @@ void Engine::on_commit(const CommitResult& result) {
             batch_->waiting_to_retry = true;
             timers_.arm(now + options_.commit_retry, TimerKind::kCommitAgain);
             return;
-        case CommitStatus::kAborted: return commit_aborted(result);
+        case CommitStatus::kAborted:
+            sink_healthy_ = true;  // it answered; what was wrong is this batch
+            return commit_aborted(result);
         case CommitStatus::kFatal:
             sink_healthy_ = false;
             recovering_ = true;

@@ -40,8 +40,9 @@ void Engine::wait_for_dependencies(Slot slot) {
         record.admitted = true;
         ++admitted_;
     }
-    timers_.arm(ports_.clock.now() + options_.dependency_interval * options_.dependency_attempts, TimerKind::kUnknownDependency,
-                slot, record.generation);
+    // A copy that went round is looked at as soon as its dependencies have been asked for once.
+    const std::int32_t patience = record.requeue_round > 0 ? 1 : options_.dependency_attempts;
+    timers_.arm(ports_.clock.now() + options_.dependency_interval * patience, TimerKind::kUnknownDependency, slot, record.generation);
     // Only a ticket that others wait for can close a cycle. The search is paid from a budget that each admission refills,
     // so that reading n tickets costs O(n) in all; what it did not reach is swept when nothing else moves.
     constexpr std::int64_t kBudgetPerTicket = 64;
@@ -114,13 +115,17 @@ void Engine::dependency_completed(NodeId node_id) {
     DependencyIndex::Node& node = index_.at(node_id);
     std::vector<DependencyIndex::Waiter> waiters = std::exchange(node.waiters, {});
     node.stale_waiters = 0;
+    bool woken = false;
     for (const auto& waiter : waiters) {
         TicketRecord* record = live(waiter.slot, waiter.generation);
         if (record == nullptr || std::erase(record->waits_for, node_id) == 0) continue;
-        if (record->waits_for.empty() && record->state == State::kParked) dependencies_done(waiter.slot);
+        if (record->waits_for.empty() && record->state == State::kParked) {
+            dependencies_done(waiter.slot);
+            woken = true;
+        }
         if (broken(Variant::kWakeLost)) break;
     }
-    if (!waiters.empty()) progress();
+    if (woken) progress();
 }
 
 // The dependency ended without completing. `asked_at` is when the answer was asked for: a waiter that came later is not
@@ -145,7 +150,9 @@ void Engine::fail_waiters(NodeId node_id, MonoTime asked_at, bool last_word) {
 
 void Engine::on_statuses(const DependencyStatuses& statuses) {
     for (const DependencyStatus& status : statuses.statuses) {
-        const NodeId node_id = index_.find(status.ticket_id);
+        // "Completed" is kept even if nobody waits at the moment: the one who asked may have been re-queued meanwhile.
+        const bool completed = status.state == DependencyState::kCompleted;
+        const NodeId node_id = completed ? index_.intern(status.ticket_id) : index_.find(status.ticket_id);
         if (node_id == kNoSlot) continue;
         DependencyIndex::Node& node = index_.at(node_id);
         const MonoTime asked_at = std::exchange(node.asked_at, MonoTime{});
@@ -155,7 +162,7 @@ void Engine::on_statuses(const DependencyStatuses& statuses) {
             case DependencyState::kOpen: set_known_open(node, true); break;
             case DependencyState::kCompleted:
                 index_.remember_ending(node_id, Ending::kCompleted, ports_.clock.wall_now(), false, {});
-                dependency_completed(node_id);
+                if (index_.find(status.ticket_id) == node_id) dependency_completed(node_id);
                 break;
             case DependencyState::kFailed:
                 set_known_open(node, false);
@@ -170,6 +177,7 @@ void Engine::on_ending_seen(const EndingSeen& ending) {
     // Every ending is remembered as long as there is room: the ticket that depends on it may only come later.
     const NodeId node_id = index_.intern(ending.ticket_id);
     index_.remember_ending(node_id, ending.completed ? Ending::kCompleted : Ending::kFailed, ending.at, true, ending.detail);
+    progress();  // what was rotated away may be able to run now
     if (index_.find(ending.ticket_id) == kNoSlot) return;
     if (ending.completed) {
         dependency_completed(node_id);
@@ -237,6 +245,13 @@ void Engine::on_lookup_timer() {
         }
     }
     if (cycles_unchecked_) sweep_for_cycles();
+    if (rotation_blocked_ && count(State::kParked) + count(State::kHeld) > options_.max_parked) {
+        // Rotating fast did not help. One ticket at a time still goes round, so that each gets its time in hand: to have its
+        // dependencies asked for, and to end when they stay unknown.
+        rotated_reads_ = 0;
+        requeue_longest_parked();
+        rotated_reads_ = SIZE_MAX / 2;
+    }
 }
 
 void Engine::on_unknown_timer(Slot slot) {
@@ -248,7 +263,9 @@ void Engine::on_unknown_timer(Slot slot) {
     for (const NodeId node_id : record.waits_for) {
         const DependencyIndex::Node& node = index_.at(node_id);
         if (node.in_hand != kNoSlot || !node.held.empty() || node.unknown_since == MonoTime{}) continue;
-        const MonoTime over = std::max(node.unknown_since, record.received_at) + bound;
+        MonoTime over = std::max(node.unknown_since, record.received_at) + bound;
+        // A copy that went round has waited before it came back.
+        if (record.requeue_round > 0 && record.admitted_at - record.timestamp > to_millis(bound)) over = record.received_at;
         if (over > now) {
             look_again = std::min(look_again, over);
             continue;
@@ -364,22 +381,27 @@ void Engine::sweep_for_cycles() {
 }
 
 void Engine::progress() {
-    rotation_base_ = highest_round_;
+    rotated_.clear();
+    rotated_reads_ = 0;
     rotation_blocked_ = false;
 }
 
 // The bound on parked tickets is reached: the one that has waited longest goes to the tail of its partition, so that what
-// it waits for can be read. After a full round without any progress rotating further cannot help (rule 14).
+// it waits for can be read. When for a good while nothing but such copies was read and nothing has moved, every partition
+// has been read through and rotating further cannot help: intake closes until there is an event (rule 14).
 void Engine::requeue_longest_parked() {
+    constexpr std::size_t kRounds = 8;
+    constexpr std::size_t kSlack = 32;
+    if (rotated_reads_ > kRounds * (rotated_.size() + kSlack)) {
+        rotation_blocked_ = true;
+        return;
+    }
     while (!parked_order_.empty()) {
         const auto [slot, generation] = parked_order_.front();
-        TicketRecord* record = live(slot, generation);
-        if (record == nullptr || record->state != State::kParked) {
-            parked_order_.pop_front();
-            continue;
-        }
-        if (record->requeue_round > rotation_base_) break;
         parked_order_.pop_front();
+        TicketRecord* record = live(slot, generation);
+        if (record == nullptr || record->state != State::kParked) continue;
+        rotated_.insert(std::hash<std::string>{}(index_.at(record->node).id));
         stop_waiting(slot);
         wake(*record);
         Settlement settlement;

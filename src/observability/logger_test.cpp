@@ -131,7 +131,7 @@ TEST_F(LogTest, SecretsAreMasked) {
 
 TEST(Redact, IsTotal) {
     EXPECT_EQ(redact("://@", {}), "://***@");
-    EXPECT_EQ(redact("a://b@c://d@e", {}), "a://***@e");
+    EXPECT_EQ(redact("a://b@c://d@e", {}), "a://***@c://***@e");
     EXPECT_EQ(redact("Bearer ", {}), "Bearer ");
     EXPECT_EQ(redact("x@y", {}), "x@y");
     EXPECT_EQ(redact("", {"secret-secret"}), "");

@@ -25,6 +25,8 @@ namespace json = boost::json;
 
 namespace {
 
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
 // A stream over text that stays where it is.
 class ViewBuffer : public std::streambuf {
 public:
@@ -42,10 +44,53 @@ struct Refused {
     TextMark mark;
 };
 
-TextMark mark_of(const YAML::Mark& mark) {
-    if (mark.is_null()) return {};
-    return {static_cast<std::uint32_t>(mark.line + 1), static_cast<std::uint32_t>(mark.column + 1)};
-}
+// yaml-cpp counts bytes; people count characters. Events come in the order of the text, so one cursor that moves along
+// costs one pass in all.
+class Places {
+public:
+    explicit Places(std::string_view text) : text_(text) {}
+
+    TextMark at(const YAML::Mark& mark) {
+        if (mark.is_null() || static_cast<std::size_t>(mark.pos) > text_.size()) return {};
+        const auto target = static_cast<std::size_t>(mark.pos);
+        if (target < at_) step_back(target);
+        for (; at_ < target; ++at_) {
+            if (text_[at_] == '\n') {
+                ++mark_.line;
+                mark_.column = 1;
+            } else if (!is_continuation(text_[at_])) {
+                ++mark_.column;
+            }
+        }
+        return mark_;
+    }
+
+private:
+    static bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
+
+    // The few events that name an earlier place (values that are left out) are near.
+    void step_back(std::size_t target) {
+        bool other_line = false;
+        for (; at_ > target; --at_) {
+            const char c = text_[at_ - 1];
+            if (c == '\n') {
+                other_line = true;
+                --mark_.line;
+            } else if (!is_continuation(c)) {
+                --mark_.column;
+            }
+        }
+        if (!other_line) return;
+        mark_.column = 1;
+        for (std::size_t i = target; i > 0 && text_[i - 1] != '\n'; --i) {
+            if (!is_continuation(text_[i - 1])) ++mark_.column;
+        }
+    }
+
+    std::string_view text_;
+    std::size_t at_ = 0;
+    TextMark mark_{1, 1};
+};
 
 // The number that `text` stands for, when writing that number gives `text` again.
 std::optional<json::value> exact_number(const std::string& text) {
@@ -76,13 +121,35 @@ json::value plain_scalar(const std::string& text, const json::storage_ptr& stora
 // Builds the value from yaml-cpp's events. One open container per level; marks are noted in the order of the text.
 class Builder : public YAML::EventHandler {
 public:
-    Builder(const DocumentLimits& limits, json::storage_ptr storage)
-        : limits_(limits), storage_(std::move(storage)), root_(nullptr, storage_) {}
+    Builder(std::string_view text, const DocumentLimits& limits, json::storage_ptr storage)
+        : text_(text), places_(text), limits_(limits), storage_(std::move(storage)), root_(nullptr, storage_) {}
+
+    // yaml-cpp takes the end of the text for the end of a quoted scalar when a line end stands before it, and so makes
+    // one value of everything that follows a forgotten quote. Only the last scalar can be such a one.
+    void check_last_quote() {
+        if (!last_quoted_ || last_quoted_->is_null()) return;
+        std::string_view rest = text_.substr(std::min(static_cast<std::size_t>(last_quoted_->pos), text_.size()));
+        while (rest.starts_with('&') || rest.starts_with('!')) {
+            rest.remove_prefix(std::min(rest.find_first_of(" \t\r\n"), rest.size()));
+            rest.remove_prefix(std::min(rest.find_first_not_of(" \t\r\n"), rest.size()));
+        }
+        if (!rest.starts_with('"') && !rest.starts_with('\'')) return;
+        const char quote = rest.front();
+        for (std::size_t i = 1; i < rest.size(); ++i) {
+            if (rest[i] == '\\' && quote == '"') {
+                ++i;
+            } else if (rest[i] == quote) {
+                if (quote == '"' || i + 1 == rest.size() || rest[i + 1] != quote) return;
+                ++i;
+            }
+        }
+        refuse(*last_quoted_, "a quote is not closed");
+    }
 
     Document take() && { return Document{std::move(root_), std::move(marks_), {}}; }
 
     void OnDocumentStart(const YAML::Mark& mark) override {
-        if (documents_++ > 0) refuse(mark, "a second document begins; one file holds one");
+        if (documents_++ > 0) refuse(mark, "a second document begins, or something that does not belong to the first");
     }
     void OnDocumentEnd() override {}
 
@@ -98,7 +165,7 @@ public:
         if (levels_.size() + found->second.depth > limits_.max_depth) refuse_depth(mark);
         const std::size_t size = found->second.marks;
         count(mark, size);
-        marks_.insert(marks_.end(), size, mark_of(mark));
+        marks_.insert(marks_.end(), size, places_.at(mark));
         place(mark, json::value(found->second.value, storage_), found->second.depth);
     }
 
@@ -106,6 +173,7 @@ public:
                   const std::string& text) override {
         const bool plain = tag == "?";
         const bool known = plain || tag == "!" || tag.empty() || tag == "tag:yaml.org,2002:str";
+        last_quoted_ = plain ? std::nullopt : std::optional<YAML::Mark>(mark);
         if (!known) refuse(mark, "the tag \"" + clip(tag) + "\" is not supported");
         if (expects_key()) {
             if (anchor != 0) refuse(mark, "a key cannot have an anchor");
@@ -145,13 +213,13 @@ private:
         std::size_t depth;
     };
 
-    [[noreturn]] static void refuse(const YAML::Mark& mark, std::string message) {
-        throw Refused{ErrorCode::kMalformed, std::move(message), mark_of(mark)};
+    [[noreturn]] void refuse(const YAML::Mark& mark, std::string message) {
+        throw Refused{ErrorCode::kMalformed, std::move(message), places_.at(mark)};
     }
-    [[noreturn]] void refuse_depth(const YAML::Mark& mark) const {
+    [[noreturn]] void refuse_depth(const YAML::Mark& mark) {
         refuse(mark, "nested deeper than " + std::to_string(limits_.max_depth) + " levels");
     }
-    static void check_container_tag(const YAML::Mark& mark, const std::string& tag, std::string_view standard) {
+    void check_container_tag(const YAML::Mark& mark, const std::string& tag, std::string_view standard) {
         if (tag.empty() || tag == "?" || tag == "!" || tag == standard) return;
         refuse(mark, "the tag \"" + clip(tag) + "\" is not supported");
     }
@@ -161,7 +229,7 @@ private:
         throw Refused{ErrorCode::kLimitExceeded,
                       "the text holds more than " + std::to_string(limits_.max_values) +
                           " values (aliases counted as what they stand for)",
-                      mark_of(mark)};
+                      places_.at(mark)};
     }
     [[nodiscard]] bool expects_key() const {
         return !levels_.empty() && levels_.back().value.is_object() && !levels_.back().key;
@@ -171,16 +239,14 @@ private:
         Level& level = levels_.back();
         if (level.value.get_object().contains(text)) refuse(mark, "the key \"" + clip(text) + "\" appears twice");
         count(mark, 1);
-        marks_.push_back(mark_of(mark));
+        marks_.push_back(places_.at(mark));
         level.key = text;
     }
 
     void scalar(const YAML::Mark& mark, YAML::anchor_t anchor, json::value value) {
-        if (expects_key()) {  // `? ` or `: x` without a key
-            refuse(mark, "a key is missing");
-        }
+        if (expects_key()) refuse(mark, "a key is missing");  // `: x`, or the word null
         count(mark, 1);
-        marks_.push_back(mark_of(mark));
+        marks_.push_back(places_.at(mark));
         if (anchor != 0) remember(mark, anchor, value, 1, 0);
         place(mark, std::move(value), 0);
     }
@@ -190,7 +256,7 @@ private:
         if (levels_.size() >= limits_.max_depth) refuse_depth(mark);
         count(mark, 1);
         levels_.push_back(Level{std::move(container), anchor, marks_.size(), mark});
-        marks_.push_back(mark_of(mark));
+        marks_.push_back(places_.at(mark));
     }
 
     void close() {
@@ -225,6 +291,8 @@ private:
         }
     }
 
+    std::string_view text_;
+    Places places_;
     const DocumentLimits& limits_;
     json::storage_ptr storage_;
     json::value root_;
@@ -233,6 +301,7 @@ private:
     std::map<YAML::anchor_t, Anchored> anchors_;
     std::size_t count_ = 0;
     std::size_t documents_ = 0;
+    std::optional<YAML::Mark> last_quoted_;  // only when the last scalar was a quoted one
 };
 
 Error yaml_error(ErrorCode code, std::string message) {
@@ -265,8 +334,9 @@ Result<Document> parse(std::string_view text, const DocumentLimits& limits) {
     ViewBuffer buffer(text);
     std::istream stream(&buffer);
     YAML::Parser parser(stream);
-    Builder builder(limits, json::make_shared_resource<json::monotonic_resource>());
+    Builder builder(text, limits, json::make_shared_resource<json::monotonic_resource>());
     parser.HandleNextDocument(builder);
+    builder.check_last_quote();
     parser.HandleNextDocument(builder);  // refuses when there is one
     return std::move(builder).take();
 }
@@ -275,12 +345,13 @@ Result<Document> parse(std::string_view text, const DocumentLimits& limits) {
 
 Result<Document> read_yaml_document(std::string_view text, const DocumentLimits& limits, TextMark* where) {
     WA_CHECKED(check_bytes(text, limits, where));
+    if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
     try {
         return parse(text, limits);
     } catch (const Refused& refused) {
         return refuse(refused.code, refused.message, refused.mark, where);
     } catch (const YAML::Exception& thrown) {
-        return refuse(ErrorCode::kMalformed, thrown.msg, mark_of(thrown.mark), where);
+        return refuse(ErrorCode::kMalformed, thrown.msg, Places(text).at(thrown.mark), where);
     } catch (const std::bad_alloc&) {
         return Failure(yaml_error(ErrorCode::kLimitExceeded, "the text needs more memory than there is"));
     } catch (const std::exception& thrown) {

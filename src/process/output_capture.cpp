@@ -46,8 +46,9 @@ Result<OutputPipes> make_output_pipes() {
 
 class OutputCapture::Core : public std::enable_shared_from_this<OutputCapture::Core> {
 public:
-    Core(asio::io_context& loop, Fd out, Fd err, OutputSink sink, std::shared_ptr<char[]> scratch)
+    Core(asio::io_context& loop, Fd out, Fd err, OutputFilter filter, OutputSink sink, std::shared_ptr<char[]> scratch)
         : timer_(loop),
+          filter_(std::move(filter)),
           sink_(std::move(sink)),
           scratch_(std::move(scratch)),
           pipes_{Pipe(loop, std::move(out)), Pipe(loop, std::move(err))} {}
@@ -72,6 +73,7 @@ public:
     void close() {
         done_ = nullptr;
         sink_ = nullptr;
+        filter_ = nullptr;
         stop();
     }
 
@@ -115,9 +117,7 @@ private:
         Pipe& pipe = pipes_[index];
         const ssize_t got = ::read(pipe.descriptor.native_handle(), scratch_.get(), kReadBytes);
         if (got > 0) {
-            const std::string_view bytes(scratch_.get(), static_cast<std::size_t>(got));
-            pipe.kept.append(bytes);
-            if (sink_) in_time = sink_(static_cast<OutputStream>(index), bytes);
+            in_time = take(index, std::string_view(scratch_.get(), static_cast<std::size_t>(got)));
             return true;
         }
         if (got < 0 && (errno == EINTR || errno == EAGAIN)) return errno == EINTR;
@@ -125,6 +125,14 @@ private:
         error_code ignored;
         pipe.descriptor.close(ignored);
         return false;
+    }
+
+    bool take(std::size_t index, std::string_view bytes) {
+        const auto stream = static_cast<OutputStream>(index);
+        std::string filtered;
+        if (filter_) bytes = filtered = filter_(stream, bytes);
+        pipes_[index].kept.append(bytes);
+        return bytes.empty() || !sink_ || sink_(stream, bytes);
     }
 
     // What a dead process wrote is in the pipe already. Bounded: a stranger may still be filling it.
@@ -143,6 +151,10 @@ private:
     void complete() {
         if (stopped_) return;
         stop();
+        if (filter_) {
+            for (std::size_t index = 0; index < pipes_.size(); ++index)
+                take(index, {});
+        }
         if (done_) {
             asio::post(timer_.get_executor(), [self = shared_from_this()] {
                 if (auto done = std::exchange(self->done_, nullptr)) done();
@@ -161,6 +173,7 @@ private:
     }
 
     asio::steady_timer timer_;
+    OutputFilter filter_;
     OutputSink sink_;
     std::shared_ptr<char[]> scratch_;
     std::array<Pipe, 2> pipes_;
@@ -170,8 +183,10 @@ private:
     bool stopped_ = false;
 };
 
-OutputCapture::OutputCapture(asio::io_context& loop, Fd out, Fd err, OutputSink sink, std::shared_ptr<char[]> scratch)
-    : core_(std::make_shared<Core>(loop, std::move(out), std::move(err), std::move(sink), std::move(scratch))) {
+OutputCapture::OutputCapture(asio::io_context& loop, Fd out, Fd err, OutputFilter filter, OutputSink sink,
+                             std::shared_ptr<char[]> scratch)
+    : core_(std::make_shared<Core>(loop, std::move(out), std::move(err), std::move(filter), std::move(sink),
+                                   std::move(scratch))) {
     core_->begin();
 }
 

@@ -24,7 +24,8 @@ struct OutputPipes {
 class OutputCapture {
 public:
     // `scratch` is shared by all captures of one loop: at least kReadBytes long.
-    OutputCapture(boost::asio::io_context& loop, Fd out, Fd err, OutputSink sink, std::shared_ptr<char[]> scratch);
+    OutputCapture(boost::asio::io_context& loop, Fd out, Fd err, OutputFilter filter, OutputSink sink,
+                  std::shared_ptr<char[]> scratch);
     ~OutputCapture();
     OutputCapture(const OutputCapture&) = delete;
     OutputCapture& operator=(const OutputCapture&) = delete;

@@ -31,6 +31,7 @@ using boost::system::error_code;
 constexpr std::string_view kOrigin = "local";
 constexpr Duration kFirstPause = std::chrono::milliseconds(50);
 constexpr Duration kLongestPause = std::chrono::seconds(5);
+constexpr int kFailuresInARow = 3;
 constexpr int kLeaveLimitMs = 12'000;  // longer than the helper's own last patience
 constexpr std::size_t kMaxNameBytes = 512;
 
@@ -191,6 +192,11 @@ public:
 
     void start(std::function<void(Result<HelperStatus>)> ready) {
         if (ready) on_ready_.push_back(std::move(ready));
+        if (state_ == State::kReady) {
+            for (auto& call : std::exchange(on_ready_, {})) {
+                asio::post(loop_, [call = std::move(call), now = status()] { call(now); });
+            }
+        }
         if (state_ == State::kIdle) start_helper();
     }
 
@@ -209,7 +215,8 @@ public:
             send(entry);
         } else {
             waiting_.push_back(entry);
-            if (state_ == State::kIdle) start_helper();
+            // After a failed start nobody waits for the timer: try now, and say at once if it is still so.
+            if (state_ == State::kIdle || (state_ == State::kPausing && failures_ > 0)) start_helper();
         }
         return entry;
     }
@@ -305,18 +312,28 @@ private:
         schedule_tick();
     }
 
-    // It could not be started at all, or died before it was ready: nobody waits for the next try.
+    // It could not be started at all, or died before it was ready. Who waits is told; we go on trying.
     void helper_failed(Error error) {
         link_.reset();
-        state_ = State::kIdle;
+        tick_timer_.cancel();
         status_.ready = false;
-        status_.failed = true;
+        status_.failed = ++failures_ >= kFailuresInARow || !was_ever_ready_;
         status_.pid = -1;
         status_.error = error.describe();
         fail_waiting(error);
         for (auto& ready : std::exchange(on_ready_, {})) {
             asio::post(loop_, [ready = std::move(ready), error] { ready(Failure(error)); });
         }
+        pause_then_start(kLongestPause);
+    }
+
+    void pause_then_start(Duration pause) {
+        state_ = State::kPausing;
+        pause_timer_.expires_after(pause);
+        pause_timer_.async_wait([weak = weak_from_this()](error_code error) {
+            auto self = weak.lock();
+            if (!error && self && self->state_ == State::kPausing) self->start_helper();
+        });
     }
 
     void helper_gone() {
@@ -328,14 +345,9 @@ private:
         if (!was_ready) return helper_failed(worker_error("the spawn helper ended before it was ready"));
         status_.error = "the spawn helper ended; a new one is being started";
         lose_running();
-        state_ = State::kPausing;
-        const MonoTime now = clock_.now();
-        pause_ = now - ready_since_ > std::chrono::minutes(1) ? kFirstPause : std::min(pause_ * 2, kLongestPause);
-        pause_timer_.expires_after(pause_);
-        pause_timer_.async_wait([weak = weak_from_this()](error_code error) {
-            auto self = weak.lock();
-            if (!error && self && self->state_ == State::kPausing) self->start_helper();
-        });
+        pause_ =
+            clock_.now() - ready_since_ > std::chrono::minutes(1) ? kFirstPause : std::min(pause_ * 2, kLongestPause);
+        pause_then_start(pause_);
     }
 
     // Whatever ran died with the helper (its death signal), or is killed by the sweep of the next one.
@@ -410,6 +422,15 @@ private:
 
     void on_ready(const helper::Ready& ready) {
         const auto has = [&](std::uint32_t feature) { return (ready.features & feature) != 0; };
+        constexpr std::uint32_t kDemanded =
+            helper::kFeatureSubreaper | helper::kFeaturePidfd | helper::kFeatureNoNewPrivileges;
+        if (options_.require_all && (ready.features & kDemanded) != kDemanded) {
+            return helper_failed(
+                worker_error("this machine lacks a measure that the sandbox demands (subreaper, pidfd or "
+                             "no-new-privileges)"));
+        }
+        failures_ = 0;
+        was_ever_ready_ = true;
         state_ = State::kReady;
         ready_since_ = clock_.now();
         ticking_ = true;
@@ -490,7 +511,7 @@ private:
         entry.request = packet(spawn);
         if (!large) entry.request += body;
         entry.capture = std::make_unique<OutputCapture>(loop_, std::move(pipes.out_read), std::move(pipes.err_read),
-                                                        std::move(request.sink), scratch_);
+                                                        std::move(request.filter), std::move(request.sink), scratch_);
         return {};
     }
 
@@ -602,6 +623,8 @@ private:
     std::uint64_t ticks_ = 0;
     std::int64_t unanswered_ = 0;
     bool ticking_ = false;
+    int failures_ = 0;  // starts in a row that came to nothing
+    bool was_ever_ready_ = false;
     MonoTime ready_since_{};
     Duration pause_ = kFirstPause;
 

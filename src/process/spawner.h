@@ -38,6 +38,10 @@ enum class OutputStream : std::uint8_t { kStdout, kStderr };
 // Sees output as it comes. Returns false to ask for slower reading for a moment.
 using OutputSink = std::function<bool(OutputStream, std::string_view)>;
 
+// Changes output before it is kept or passed to the sink (masking). May hold bytes back; called with no bytes once a
+// stream has ended, to give up what it holds.
+using OutputFilter = std::function<std::string(OutputStream, std::string_view)>;
+
 struct SpawnRequest {
     std::string name;                      // of the attempt; becomes WORKER_AGENTS_ATTEMPT. At most 512 bytes
     std::string executable;                // absolute path
@@ -48,7 +52,8 @@ struct SpawnRequest {
     Duration time_limit{};                 // then soft kill; 0 = none. Counted by the helper in boot time
     Duration grace{};                      // from the soft kill at time_limit to the hard one
     ProcessLimits limits;
-    OutputSink sink;  // may be empty
+    OutputFilter filter;  // may be empty
+    OutputSink sink;      // may be empty
 };
 
 // Who ended a process.
@@ -104,8 +109,9 @@ struct SpawnerOptions {
     // Everything is killed when the worker's loop gave no sign of life for so long (session timeout); 0 = never.
     Duration lease{};
     std::uint32_t max_processes = 1024;
-    int oom_score_adj = 500;  // of the tasks: they die before the worker; 0 = as the worker
-    std::string helper_file;  // empty = the embedded one
+    int oom_score_adj = 500;   // of the tasks: they die before the worker; 0 = as the worker
+    std::string helper_file;   // empty = the embedded one
+    bool require_all = false;  // a helper that lacks one of the measures in HelperStatus counts as failed (fail closed)
     Duration drain_limit = std::chrono::milliseconds(200);  // wait for output once the process tree is gone
     Duration helper_patience = std::chrono::seconds(20);    // silence of the helper after which it is replaced
     Duration tick_interval = std::chrono::seconds(1);       // at most a fifth of the lease is used
@@ -114,7 +120,7 @@ struct SpawnerOptions {
 // What the helper can do on this machine, for doctor and for results.
 struct HelperStatus {
     bool ready = false;
-    bool failed = false;  // could not be started; tried again when something is to be spawned
+    bool failed = false;  // cannot be started (never yet, or not any more); tried again every few seconds
     std::string error;    // why, when not ready
     pid_t pid = -1;
     bool subreaper = false;

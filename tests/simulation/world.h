@@ -125,6 +125,7 @@ private:
         bool moving = false;
         std::optional<std::size_t> next_owner;
         std::set<Offset> settled;  // by committed data
+        Offset checked = 0;        // everything below was seen to be settled when it counted as done
     };
     struct OpenTransaction {
         std::size_t worker = 0;
@@ -214,6 +215,7 @@ private:
     void check_worker(Worker& worker);
     void check_commit(PartitionId partition);
     void check_end();
+    void note_hands();
     void check_status(const StatusUpdate& update);
     [[nodiscard]] bool has_ending(const std::string& id, bool completed) const;
     [[nodiscard]] bool all_ended() const;
@@ -244,6 +246,7 @@ private:
     std::map<std::string, std::int32_t> transient_left_;
     std::map<std::string, std::size_t> starts_;
     std::size_t still_to_produce_ = 0;
+    std::size_t open_records_ = 0;
 
     std::vector<PartitionState> partitions_;
     std::map<Offset, Row> rows_;  // embedded

@@ -76,10 +76,12 @@ std::filesystem::path log_of(const std::filesystem::path& path) {
     return out;
 }
 
-Result<FileState> inspect_missing(const std::filesystem::path& path) {
+// A store never is an empty file: it is made under another name and renamed when it is whole.
+Result<FileState> inspect_missing(const std::filesystem::path& path, std::int64_t size) {
+    if (size == 0) return corrupt(path.string() + " is an empty file; what was in it is gone");
     WA_TRY(const std::int64_t log_size, size_of(log_of(path)));
     if (log_size <= 0) return FileState::kMissing;
-    return corrupt(path.string() + " is missing or empty, but its log is there: it would be lost by starting anew");
+    return corrupt(path.string() + " is missing, but its log is there: it would be lost by starting anew");
 }
 
 Failure foreign(const std::filesystem::path& path, const std::string& why) {
@@ -106,7 +108,11 @@ Result<FileState> inspect_header(const std::filesystem::path& path, std::string_
     const std::uint32_t raw_page = big_endian(header.data() + 16) >> 16U;
     const std::int64_t page = raw_page == 1 ? 65536 : raw_page;
     const std::int64_t pages = big_endian(header.data() + 28);
-    if (page < 512 || std::popcount(static_cast<std::uint64_t>(page)) != 1) {
+    // Bytes that are the same in every store: SQLite reads a strange one as "read-only" or as another text encoding.
+    const auto byte = [header](std::size_t at) { return static_cast<unsigned char>(header[at]); };
+    const bool format = (byte(18) == 1 || byte(18) == 2) && (byte(19) == 1 || byte(19) == 2) && byte(20) == 0 &&
+                        byte(21) == 64 && byte(22) == 32 && byte(23) == 32 && big_endian(header.data() + 56) == 1;
+    if (!format || page < 512 || std::popcount(static_cast<std::uint64_t>(page)) != 1) {
         return corrupt(path.string() + " has a damaged header");
     }
     // A checkpoint that was cut off leaves a short file, and the log still has what is missing.
@@ -241,7 +247,7 @@ FileLock::~FileLock() {
 
 Result<FileState> inspect(const std::filesystem::path& path, std::int32_t newest) {
     WA_TRY(const std::int64_t size, size_of(path));
-    if (size <= 0) return inspect_missing(path);
+    if (size <= 0) return inspect_missing(path, size);
     std::string header(kHeaderBytes, '\0');
     {
         const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

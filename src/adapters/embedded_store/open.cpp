@@ -111,9 +111,8 @@ Result<void> back_up_and_migrate(sqlite::Db& db, const StoreOptions& options, st
     return {};
 }
 
-// Log and pragmas of the write connection, once the file is ours to write.
+// Log and pragmas of the write connection.
 Result<void> configure(sqlite::Db& db) {
-    sqlite3_db_config(db.raw(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
     {
         WA_TRY(sqlite::Statement statement, db.prepare("PRAGMA journal_mode=WAL"));
         WA_TRY([[maybe_unused]] const bool row, statement.step());
@@ -149,12 +148,6 @@ Result<void> take_over(Book& book, Random& random, OpenReport& report) {
     return book.commit();
 }
 
-Result<void> give_identity(sqlite::Db& db, Random& random) {
-    WA_TRY(const std::string key, meta_text(db, "hash_key"));
-    if (!key.empty()) return {};
-    return set_meta(db, "hash_key", hex_key(random));
-}
-
 // The last connection leaves an empty log behind when it was told not to move it; put things back as they were found.
 void remove_traces(const std::filesystem::path& path, bool had_log, bool had_index) {
     std::error_code ignored;
@@ -184,10 +177,10 @@ Result<std::unique_ptr<Book>> accept(Checked file, const StoreOptions& options, 
         WA_CHECKED(back_up_and_migrate(file.db, options, static_cast<std::int32_t>(file.version), steps, report));
         WA_CHECKED(check_tables(file.db));
     }
-    WA_CHECKED(configure(file.db));
-    WA_CHECKED(give_identity(file.db, random));
     WA_TRY(std::unique_ptr<Book> book, Book::open(std::move(file.db), clock));
+    WA_CHECKED(configure(book->db()));
     WA_CHECKED(take_over(*book, random, report));
+    sqlite3_db_config(book->db().raw(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);  // accepted: from now on it is ours
     return book;
 }
 
@@ -209,7 +202,7 @@ Result<std::shared_ptr<EmbeddedStore::Impl>> open_store(StoreOptions options, co
     WA_TRY(const FileState state, inspect(options.path, newest));
     OpenReport report;
     if (state == FileState::kMissing) {
-        WA_CHECKED(create_file(options.path, steps));
+        WA_CHECKED(create_file(options.path, steps, hex_key(random)));
         report.created = true;
     }
     std::error_code ignored;
@@ -221,7 +214,10 @@ Result<std::shared_ptr<EmbeddedStore::Impl>> open_store(StoreOptions options, co
         return tl::unexpected(as_damage(std::move(checked).error()));
     }
     auto book = accept(std::move(*checked), options, clock, random, steps, report);
-    if (!book) return tl::unexpected(std::move(book).error().in("open " + options.path.string()));
+    if (!book) {
+        remove_traces(options.path, had_log, had_index);
+        return tl::unexpected(as_damage(std::move(book).error()).in("open " + options.path.string()));
+    }
 
     auto impl = std::make_shared<EmbeddedStore::Impl>(std::move(options), clock, std::move(lock));
     impl->hash_key = (*book)->hash_key();

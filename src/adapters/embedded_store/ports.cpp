@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <mutex>
 #include <set>
 #include <utility>
 
@@ -15,6 +16,25 @@ namespace {
 constexpr Duration kReadAgain = std::chrono::seconds(1);
 constexpr Epoch kOnlyEpoch = 1;
 
+// The way back to the loop for answers that come from other threads. After shut() returned nothing is posted any more, so
+// the loop may go once the ports are gone, whatever the store's threads still have in hand.
+class Mailbox {
+public:
+    explicit Mailbox(Post post) : post_(std::move(post)) {}
+    void send(std::function<void()> task) {
+        const std::lock_guard lock(mutex_);
+        if (post_) post_(std::move(task));
+    }
+    void shut() {
+        const std::lock_guard lock(mutex_);
+        post_ = nullptr;
+    }
+
+private:
+    std::mutex mutex_;
+    Post post_;
+};
+
 }  // namespace
 
 // -------------------------------------------------------------------- source
@@ -24,7 +44,9 @@ constexpr Epoch kOnlyEpoch = 1;
 struct EmbeddedSource::State : std::enable_shared_from_this<EmbeddedSource::State> {
     State(std::shared_ptr<EmbeddedStore::Impl> the_store, Post the_post, std::function<void(SourceInput)> the_deliver,
           EmbeddedSourceLimits the_limits)
-        : store(std::move(the_store)), post(std::move(the_post)), deliver(std::move(the_deliver)), limits(the_limits) {}
+        : store(std::move(the_store)),
+          mailbox(std::make_shared<Mailbox>(std::move(the_post))),
+          deliver(std::move(the_deliver)), limits(the_limits) {}
 
     void on_feed(const std::shared_ptr<store::Feed>& feed);
     void apply(store::Feed& feed);
@@ -40,7 +62,7 @@ struct EmbeddedSource::State : std::enable_shared_from_this<EmbeddedSource::Stat
     }
 
     std::shared_ptr<EmbeddedStore::Impl> store;
-    Post post;
+    std::shared_ptr<Mailbox> mailbox;
     std::function<void(SourceInput)> deliver;
     EmbeddedSourceLimits limits;
     std::deque<Record> buffer;
@@ -99,12 +121,12 @@ void EmbeddedSource::State::read() {
     fed_while_reading.clear();
     records_while_reading = 0;
     const auto impl = store;
-    const bool started = store->reader->run([impl, weak = weak_from_this(), post_back = post, from = next, bounds = limits] {
+    const bool started = store->reader->run([impl, weak = weak_from_this(), box = mailbox, from = next, bounds = limits] {
         auto slice = std::make_shared<Result<store::QueueSlice>>(impl->read([&](const store::ReadContext& in) {
             return store::read_queue(in, from, bounds.read_ahead, bounds.buffered_bytes / 2);
         }));
         if (!*slice) impl->reader->pause(kReadAgain);
-        post_back([weak, slice] {
+        box->send([weak, slice] {
             if (const auto self = weak.lock()) self->on_read(*slice);
         });
     });
@@ -140,13 +162,13 @@ void EmbeddedSource::State::on_read(Result<store::QueueSlice>& slice) {
 
 void EmbeddedSource::State::read_if_short() {
     const bool behind = next < known_end;
-    if (announced && open && behind && !reading && buffer.size() < limits.read_ahead / 2) read();
+    if (announced && open && behind && !reading && buffer.size() <= limits.read_ahead / 2) read();
 }
 
 void EmbeddedSource::State::wake() {
     if (!open || pumping) return;
     pumping = true;
-    post([weak = weak_from_this()] {
+    mailbox->send([weak = weak_from_this()] {
         if (const auto self = weak.lock()) self->pump();
     });
 }
@@ -167,11 +189,14 @@ EmbeddedSource::EmbeddedSource(EmbeddedStore& store, Post post, std::function<vo
                                EmbeddedSourceLimits limits)
     : state_(std::make_shared<State>(store.impl(), std::move(post), std::move(deliver), limits)) {}
 
-EmbeddedSource::~EmbeddedSource() { state_->store->writer->feed_to(nullptr); }
+EmbeddedSource::~EmbeddedSource() {
+    state_->store->writer->feed_to(nullptr);
+    state_->mailbox->shut();
+}
 
 void EmbeddedSource::start() {
-    state_->store->writer->feed_to([weak = std::weak_ptr<State>(state_), post = state_->post](store::Feed&& feed) {
-        post([weak, fed = std::make_shared<store::Feed>(std::move(feed))] {
+    state_->store->writer->feed_to([weak = std::weak_ptr<State>(state_), box = state_->mailbox](store::Feed&& feed) {
+        box->send([weak, fed = std::make_shared<store::Feed>(std::move(feed))] {
             if (const auto self = weak.lock()) self->on_feed(fed);
         });
     });
@@ -192,14 +217,16 @@ std::string EmbeddedSource::error() const { return state_->error; }
 struct EmbeddedSink::State : std::enable_shared_from_this<EmbeddedSink::State> {
     State(std::shared_ptr<EmbeddedStore::Impl> the_store, Post the_post, std::function<void(SinkInput)> the_deliver,
           EmbeddedSinkOptions the_options)
-        : store(std::move(the_store)), post(std::move(the_post)), deliver(std::move(the_deliver)), options(std::move(the_options)) {}
+        : store(std::move(the_store)),
+          mailbox(std::make_shared<Mailbox>(std::move(the_post))),
+          deliver(std::move(the_deliver)), options(std::move(the_options)) {}
 
     [[nodiscard]] store::EncodedSettlement encode(const Settlement& settlement) const;
     [[nodiscard]] std::string encode_result(const Settlement& settlement) const;
     [[nodiscard]] store::EncodedCompensation encode_compensation(const Ticket& ticket) const;
 
     std::shared_ptr<EmbeddedStore::Impl> store;
-    Post post;
+    std::shared_ptr<Mailbox> mailbox;
     std::function<void(SinkInput)> deliver;
     EmbeddedSinkOptions options;
 };
@@ -302,7 +329,7 @@ EmbeddedSink::EmbeddedSink(EmbeddedStore& store, Post post, std::function<void(S
                            EmbeddedSinkOptions options)
     : state_(std::make_shared<State>(store.impl(), std::move(post), std::move(deliver), std::move(options))) {}
 
-EmbeddedSink::~EmbeddedSink() = default;
+EmbeddedSink::~EmbeddedSink() { state_->mailbox->shut(); }
 
 SinkTraits EmbeddedSink::traits() const {
     SinkTraits traits;
@@ -321,8 +348,8 @@ void EmbeddedSink::commit(const CommitBatch& batch) {
     }
     encoded.settlements.reserve(batch.settlements.size());
     for (const auto& settlement : batch.settlements) encoded.settlements.push_back(state_->encode(settlement));
-    auto answer = [weak = std::weak_ptr<State>(state_), post = state_->post](store::BatchAnswer done) {
-        post([weak, kept = std::make_shared<store::BatchAnswer>(std::move(done))] {
+    auto answer = [weak = std::weak_ptr<State>(state_), box = state_->mailbox](store::BatchAnswer done) {
+        box->send([weak, kept = std::make_shared<store::BatchAnswer>(std::move(done))] {
             if (const auto self = weak.lock()) self->deliver(commit_result(*kept));
         });
     };
@@ -331,7 +358,7 @@ void EmbeddedSink::commit(const CommitBatch& batch) {
 
 // The store never answers kFatal, so there is nothing to rebuild: rows tell what happened.
 void EmbeddedSink::recover() {
-    state_->post([weak = std::weak_ptr<State>(state_)] {
+    state_->mailbox->send([weak = std::weak_ptr<State>(state_)] {
         if (const auto self = weak.lock()) self->deliver(SinkRecovered{});
     });
 }
@@ -340,15 +367,15 @@ void EmbeddedSink::recover() {
 
 struct EmbeddedTicketService::State {
     std::shared_ptr<EmbeddedStore::Impl> store;
-    Post post;
+    std::shared_ptr<Mailbox> mailbox;
     std::function<void(DependencyStatuses)> deliver;
 };
 
 EmbeddedTicketService::EmbeddedTicketService(EmbeddedStore& store, Post post,
                                              std::function<void(DependencyStatuses)> deliver)
-    : state_(std::make_shared<State>(State{store.impl(), std::move(post), std::move(deliver)})) {}
+    : state_(std::make_shared<State>(State{store.impl(), std::make_shared<Mailbox>(std::move(post)), std::move(deliver)})) {}
 
-EmbeddedTicketService::~EmbeddedTicketService() = default;
+EmbeddedTicketService::~EmbeddedTicketService() { state_->mailbox->shut(); }
 
 void EmbeddedTicketService::update_status(StatusUpdate update) {
     if (update.status != TicketStatus::kCompensated) return;
@@ -365,10 +392,10 @@ void EmbeddedTicketService::lookup(std::vector<std::string> ticket_ids) {
     auto ids = std::make_shared<std::vector<std::string>>(std::move(ticket_ids));
     // Too many look-ups at once, or a failed one: the engine asks again.
     [[maybe_unused]] const bool started =
-        impl->reader->run([impl, ids, weak = std::weak_ptr<State>(state_), post = state_->post] {
+        impl->reader->run([impl, ids, weak = std::weak_ptr<State>(state_), box = state_->mailbox] {
             auto found = impl->read([&](const store::ReadContext& in) { return store::read_statuses(in, *ids); });
             if (!found) return;
-            post([weak, answer = std::make_shared<std::vector<DependencyStatus>>(std::move(*found))] {
+            box->send([weak, answer = std::make_shared<std::vector<DependencyStatus>>(std::move(*found))] {
                 if (const auto self = weak.lock()) self->deliver(DependencyStatuses{std::move(*answer)});
             });
         });

@@ -1,8 +1,8 @@
 // The engine's three ports on the embedded store: source, sink and ticket service.
 //
 // Threading: made, called and destroyed on the engine's loop. Whatever they tell the engine goes through `post` (which
-// must be callable from any thread and run its argument on the loop) and then the given function. They must be destroyed
-// before the loop is; what is posted and not yet run by then does nothing. The store must outlive them.
+// must be callable from any thread and run its argument on the loop) and then the given function. Once a port is destroyed
+// it posts nothing more, and what was posted and has not run yet does nothing. The store may be closed before or after.
 #pragma once
 
 #include <functional>

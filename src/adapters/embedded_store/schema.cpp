@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include "adapters/embedded_store/queries.h"
+
 namespace wa::store {
 
 namespace {
@@ -75,11 +77,12 @@ Result<void> publish(const std::filesystem::path& from, const std::filesystem::p
     return sync_folder(to.parent_path());
 }
 
-Result<void> build(const std::filesystem::path& path, std::span<const Migration> steps) {
+Result<void> build(const std::filesystem::path& path, std::span<const Migration> steps, std::string_view hash_key) {
     WA_TRY(sqlite::Db db, sqlite::Db::open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
     WA_CHECKED(db.exec("PRAGMA page_size=4096; PRAGMA auto_vacuum=NONE; PRAGMA synchronous=FULL;"));
     WA_CHECKED(db.exec(("PRAGMA application_id=" + std::to_string(kApplicationId)).c_str()));
-    return migrate(db, 0, steps);
+    WA_CHECKED(migrate(db, 0, steps));
+    return set_meta(db, "hash_key", hash_key);
 }
 
 Result<void> copy_pages(sqlite::Db& from, sqlite::Db& to, const std::atomic<bool>* stop) {
@@ -140,10 +143,11 @@ Result<void> sync_folder(const std::filesystem::path& folder) {
     return {};
 }
 
-Result<void> create_file(const std::filesystem::path& path, std::span<const Migration> steps) {
+Result<void> create_file(const std::filesystem::path& path, std::span<const Migration> steps,
+                         std::string_view hash_key) {
     const auto temporary = with_suffix(path, ".new");
     remove_database(temporary);
-    if (auto built = build(temporary, steps); !built) {
+    if (auto built = build(temporary, steps, hash_key); !built) {
         remove_database(temporary);
         return tl::unexpected(std::move(built).error().in("create " + path.string()));
     }

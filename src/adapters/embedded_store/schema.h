@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "adapters/embedded_store/sqlite.h"
 #include "base/error.h"
@@ -26,7 +27,9 @@ std::span<const Migration> migrations();
 // Runs every step above `from` and sets the version, in one transaction.
 [[nodiscard]] Result<void> migrate(sqlite::Db& db, std::int32_t from, std::span<const Migration> steps);
 // Makes a complete empty file beside `path` and renames it there: a crash leaves either nothing or a whole store.
-[[nodiscard]] Result<void> create_file(const std::filesystem::path& path, std::span<const Migration> steps);
+// `hash_key`: 32 random hexadecimal digits (rows.h, id_key).
+[[nodiscard]] Result<void> create_file(const std::filesystem::path& path, std::span<const Migration> steps,
+                                       std::string_view hash_key);
 // Copies a whole database into `target` under a temporary name and renames it; `mark` makes it a backup (a new epoch when
 // it is opened). `stop` is asked between pieces.
 struct CopyOptions {

@@ -206,6 +206,7 @@ bool OffsetTracker::read(std::int64_t offset) {
     const bool finished = is_finished(offset);
     position_ = offset + 1;
     while (!finished_ahead_.empty() && finished_ahead_.front().to <= position_) finished_ahead_.erase(finished_ahead_.begin());
+    if (!finished_ahead_.empty()) finished_ahead_.front().from = std::max(finished_ahead_.front().from, position_);
     if (!finished) open_.insert(open_.end(), offset);
     return !finished;
 }

@@ -5,6 +5,7 @@
 #include <boost/json/error.hpp>
 #include <boost/json/parse_options.hpp>
 #include <boost/json/value_stack.hpp>
+#include <charconv>
 #include <cmath>
 #include <new>
 #include <set>
@@ -32,6 +33,7 @@ struct ValueBuilder {
     std::size_t keys_of_last_object = 0;
     std::size_t keys = 0;
     std::size_t values_left = 0;
+    std::string number_text;  // of a number that came in parts
 
     ValueBuilder(unsigned char* buffer, std::size_t size, std::size_t max_values)
         : stack(json::storage_ptr(), buffer, size), values_left(max_values) {}
@@ -75,17 +77,34 @@ struct ValueBuilder {
         stack.push_string(part);
         return count_value(error);
     }
-    bool on_number_part(json::string_view, json::error_code&) { return true; }
+    bool on_number_part(json::string_view part, json::error_code&) {
+        number_text.append(part.data(), part.size());
+        return true;
+    }
     bool on_int64(std::int64_t number, json::string_view, json::error_code& error) {
+        number_text.clear();
         stack.push_int64(number);
         return count_value(error);
     }
     bool on_uint64(std::uint64_t number, json::string_view, json::error_code& error) {
+        number_text.clear();
         stack.push_uint64(number);
         return count_value(error);
     }
-    bool on_double(double number, json::string_view, json::error_code& error) {
-        if (!std::isfinite(number)) {
+    // The library's own conversion can be off by one in the last place, so that writing and reading again would change
+    // a number; this one is exact.
+    bool on_double(double rough, json::string_view part, json::error_code& error) {
+        std::string_view text(part.data(), part.size());
+        if (!number_text.empty()) {
+            number_text.append(part.data(), part.size());
+            text = number_text;
+        }
+        double number = 0;
+        const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+        const bool whole = failure == std::errc() && end == text.data() + text.size();
+        if (!whole) number = std::copysign(0.0, rough);  // too small to be told from zero, unless it is too large
+        number_text.clear();
+        if (!std::isfinite(rough) || !std::isfinite(number) || (!whole && std::abs(rough) > 1)) {
             error = json::make_error_code(json::error::exponent_overflow);
             return false;
         }

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/object.hpp>
+#include <cstdlib>
+#include <limits>
 #include <string>
 
 namespace wa {
@@ -31,6 +33,22 @@ TEST(ParseJson, RefusesNumbersThatOverflow) {
     EXPECT_EQ(error_of("[1e400]").code, ErrorCode::kMalformed);
     EXPECT_NE(error_of("[-1e400]").message.find("out of range"), std::string::npos);
     EXPECT_TRUE(parse_json("[1e-400, 1e308]"));
+}
+
+TEST(ParseJson, NumbersAreExact) {
+    for (const char* text : {"18446744076744073709551615", "2.2250738585072011e-308", "5e-324",
+                             "1.7976931348623157e308", "0.1", "123456789012345678901234567890.5e-10", "-0.0"}) {
+        const auto value = parse_json(text);
+        ASSERT_TRUE(value) << text;
+        EXPECT_EQ(value->as_double(), std::strtod(text, nullptr)) << text;
+    }
+    const std::string long_number = "0." + std::string(20'000, '3');
+    EXPECT_EQ(parse_json(long_number)->as_double(), std::strtod(long_number.c_str(), nullptr));
+    EXPECT_EQ(parse_json("1e-400")->as_double(), 0.0);
+    EXPECT_EQ(parse_json("9223372036854775807")->as_int64(), std::numeric_limits<std::int64_t>::max());
+    EXPECT_EQ(parse_json("18446744073709551615")->as_uint64(), std::numeric_limits<std::uint64_t>::max());
+    EXPECT_EQ(error_of("1.7976931348623159e308").code, ErrorCode::kMalformed);
+    EXPECT_EQ(error_of(std::string(400, '9')).code, ErrorCode::kMalformed);
 }
 
 TEST(ParseJson, RefusesWhatIsNotJson) {

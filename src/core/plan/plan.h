@@ -103,7 +103,7 @@ struct Plan {
 struct PlanContext {
     Random& random;
     EpochMillis now = 0;  // relative deadlines and created_at
-    std::string file;     // for problems; may be empty
+    std::string file{};   // for problems; may be empty
     std::string default_name = "plan";
     std::size_t max_tickets = kMaxPlanTickets;
     TicketLimits ticket_limits{};

@@ -450,7 +450,7 @@ TEST(ReadPlan, ListOfNamedTickets) {
 TEST(ReadPlan, WireTickets) {
     const Plan plan = quiet(R"({"tickets":[
         {"ticket_id":"t-1","task_id":"a","task_type":"EXECUTE","plan_id":"p-9","unknown":1,"correlation_id":"c"},
-        {"task_id":"b","task_type":"test","dependencies":["t-1","a"]},
+        {"task_id":"b","task_type":"test","dependencies":["t-1","t-1"]},
         {"ticket_id":"t-3","task_id":"a","task_type":"QUERY","dependencies":["b","0e4b8a52-77aa-4b3c-8a63-5a1c2f0b9d20"],"created_at":5}]})");
     ASSERT_THAT(plan.tickets, SizeIs(3));
     EXPECT_EQ(plan.plan_id, "p-9");

@@ -1,0 +1,48 @@
+// What an EXECUTE ticket asks the local runtime to do: its parameters, checked.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "core/ticket/result.h"
+#include "core/ticket/ticket.h"
+#include "runtimes/command_policy.h"
+
+namespace wa {
+
+struct LocalCommand {
+    std::string executable;              // absolute
+    std::vector<std::string> arguments;  // argv
+    StringMap variables;                 // env_vars | env
+    std::optional<std::string> working_dir;
+    std::optional<std::chrono::milliseconds> timeout;
+    std::optional<std::string> input;
+    std::size_t max_output_bytes = 0;  // of stdout and stderr together in the result
+    bool retry_on_any_exit_code = false;
+    std::set<int> retry_on_exit_codes;
+    std::string shown;                 // the command as one line, secrets masked
+    std::vector<std::string> secrets;  // values that must not be shown
+
+    [[nodiscard]] bool retries_on(int exit_code) const {
+        return exit_code != 0 && (retry_on_any_exit_code || retry_on_exit_codes.contains(exit_code));
+    }
+};
+
+struct LocalCommandRules {
+    const CommandPolicy& policy;
+    bool allow_shell = false;
+    std::size_t max_output_bytes = 256 * 1024;
+    const std::vector<std::string>& denied_variables;
+};
+
+//
+// `command` is a list, or one text that is split by shell rules (without a shell); `args` are appended. With `shell:
+// true` (only where allowed) the text goes to `sh -c` as it is, and `args` become its positional parameters.
+[[nodiscard]] Result<LocalCommand> parse_local_command(const Ticket& ticket, const LocalCommandRules& rules);
+
+}  // namespace wa
