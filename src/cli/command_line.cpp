@@ -35,6 +35,19 @@ struct Raw {
     bool no_follow = false;
 };
 
+// Commands first: the options that every command takes come after what there is to do.
+class HelpFormatter final : public CLI::Formatter {
+public:
+    HelpFormatter() { column_width(34); }
+    std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
+        if (mode == CLI::AppFormatMode::Sub) return make_expanded(app);
+        std::string out = make_description(app) + make_usage(app, std::move(name)) + make_positionals(app);
+        out += make_subcommands(app, mode) + make_groups(app, mode);
+        if (app->get_parent() != nullptr) out += "\nGlobal options: worker-agents --help\n";
+        return out + make_footer(app);
+    }
+};
+
 struct Tree {
     CLI::App app{
         "Takes execution tickets, waits for what they need, runs each one under its SLA and reports one result.",
@@ -93,21 +106,21 @@ struct Tree {
     }
 };
 
-std::string setting_help(const config::SettingSpec& spec) {
+std::string setting_help(const config::SettingSpec& spec, config::Mode mode) {
     std::string text = "  " + pad(config::flag_name(spec), 36) + " " + std::string(spec.help);
     text += " [env " + std::string(spec.name);
-    const std::string fallback = config::shown_default(spec);
+    const std::string fallback = config::shown_default(spec, mode);
     if (!fallback.empty()) text += ", default " + fallback;
     return text + "]\n";
 }
 
-std::string settings_footer() {
+std::string settings_footer(config::Mode mode) {
     std::string text =
         "\nSettings (each one is a flag, an environment variable and a key of the configuration file; flag > "
         "environment >\n"
         "file > default). The common ones:\n";
     for (const config::SettingSpec& spec : config::all_settings()) {
-        if (spec.common) text += setting_help(spec);
+        if (spec.common) text += setting_help(spec, mode);
     }
     return text + "All of them: worker-agents config show --origin";
 }
@@ -147,14 +160,14 @@ void Tree::process_commands() {
         ->take_all();
     dev_app->add_flag("--exit", dev.exit, "end when every ticket has ended; exit code 3 when any failed");
     dev_app->add_flag("--allow-simulated", dev.allow_simulated, "with --exit: a simulated run is a success");
-    dev_app->footer(settings_footer);
+    dev_app->footer([] { return settings_footer(config::Mode::kDev); });
     then(dev_app, [this] {
         dev.settings = settings;
         return dev;
     });
     CLI::App* run_app = sub(&app, "run", "run the worker against Kafka and its services");
     run_app->group(group);
-    run_app->footer(settings_footer);
+    run_app->footer([] { return settings_footer(config::Mode::kRun); });
     then(run_app, [this] { return RunCommand{settings}; });
 }
 
@@ -374,9 +387,8 @@ void Tree::file_commands() {
 }
 
 void Tree::build() {
-    app.fallthrough(false);
+    app.formatter(std::make_shared<HelpFormatter>());  // before the subcommands, which take it over
     app.set_help_flag("-h,--help", "show this help");
-    app.get_formatter()->column_width(34);
     app.footer("Help for one command: worker-agents COMMAND --help");
     global_options();
     process_commands();
@@ -655,7 +667,7 @@ std::variant<Invocation, Answered> parse_tree(Tree& tree, std::vector<std::strin
     try {
         tree.app.parse(std::move(args));
     } catch (const CLI::CallForHelp&) {
-        return Answered{kExitOk, deepest(&tree.app)->help("", CLI::AppFormatMode::Normal), {}};
+        return Answered{kExitOk, tree.app.help("", CLI::AppFormatMode::Normal), {}};
     } catch (const CLI::ExtrasError&) {
         return unexpected(tree.app, deepest(&tree.app));
     } catch (const CLI::ParseError& error) {
@@ -663,8 +675,7 @@ std::variant<Invocation, Answered> parse_tree(Tree& tree, std::vector<std::strin
     }
     const CLI::App* at = deepest(&tree.app);
     if (!tree.command) {
-        const std::string help = deepest(&tree.app)->help("", CLI::AppFormatMode::Normal);
-        return Answered{kExitUsage, {}, help};
+        return Answered{kExitUsage, {}, tree.app.help("", CLI::AppFormatMode::Normal)};
     }
     if (auto good = interpret(tree, tree.app.count("--output") > 0); !good) return usage(at, good.error().message);
     apply_environment(tree.global, environment);

@@ -470,7 +470,7 @@ TEST_F(Commands, ConfigShowInitSchemaVersion) {
     EXPECT_EQ(run({"config", "init", target}).code, 0);
     EXPECT_EQ(run({"config", "init", target}).code, 1);
     EXPECT_EQ(run({"config", "init", target, "--force"}).code, 0);
-    EXPECT_EQ(run({"validate", target}).code, 0);
+    EXPECT_EQ(run({"validate", "--kind", "config", target}).code, 0);
     EXPECT_THAT(run({"config", "schema"}).out, HasSubstr("\"additionalProperties\":false"));
     EXPECT_THAT(run({"version"}).out, StartsWith("worker-agents 1.2.3\n"));
     EXPECT_THAT(run({"version", "-o", "json"}).out, HasSubstr(R"("commit":"abc")"));
@@ -500,7 +500,7 @@ TEST_F(Commands, DoctorWithAndWithoutAWorker) {
 
 TEST_F(Commands, CompletionAsksTheServer) {
     StubServer server(
-        fixed({{"GET /api/v1/tickets?limit=50", {200, R"({"tickets":[)" + ticket(kId, "fe\ttch", "running") + "]}"}}}));
+        fixed({{"GET /api/v1/tickets?limit=50", {200, R"({"tickets":[)" + ticket(kId, R"(fe\ttch)", "running") + "]}"}}}));
     environment_["WORKER_AGENTS_SERVER"] = server.url();
     EXPECT_EQ(run({"__complete", "tickets", "show", "3f"}).out, std::string(kId) + "\tfe\\ttch\n");
     EXPECT_EQ(run({"__complete", "tickets", "show", "@"}).out, "@latest\n@failed\n");

@@ -180,7 +180,7 @@ int run(Session& session, const ConfigInitCommand& command) {
     if (auto written = write_new_file(command.file, text, command.force); !written) {
         return session.failed("cannot write the configuration file", written.error());
     }
-    session.hint("next: edit it, then worker-agents validate " + printable(command.file) + "\n");
+    session.hint("next: edit it, then worker-agents validate --kind config " + printable(command.file) + "\n");
     return kExitOk;
 }
 

@@ -166,7 +166,8 @@ int run(Session& session, const SubmitCommand& command) {
             const bool theirs =
                 sent.error().code == ErrorCode::kInvalidArgument || sent.error().code == ErrorCode::kMalformed;
             if (theirs) show_problems(session, command.files[i], texts[i]);
-            static_cast<void>(print_sent(session, all));  // what was taken before must not be lost
+            // What was taken before must not be lost.
+            if (!all.empty()) static_cast<void>(print_sent(session, all));
             return session.failed("cannot submit " + name, sent.error());
         }
         all.push_back(std::move(*sent));

@@ -197,9 +197,11 @@ std::string shown_value(const Setting& setting) {
     return std::visit(Visitor{*setting.spec}, setting.value);
 }
 
-std::string shown_default(const SettingSpec& spec) {
-    if (spec.fallback.empty()) return {};
-    auto value = parse_value(spec, spec.fallback);
+std::string shown_default(const SettingSpec& spec, Mode mode) {
+    const bool dev = mode == Mode::kDev && !spec.dev_fallback.empty();
+    const std::string_view text = dev ? spec.dev_fallback : spec.fallback;
+    if (text.empty()) return {};
+    auto value = parse_value(spec, text);
     if (!value) return {};
     return shown_value(Setting{&spec, std::move(*value), {Layer::kDefault, "default"}});
 }

@@ -12,8 +12,8 @@ namespace wa::config {
 
 // The value as people read it: "30s", "512MiB", "a, b", "true"; "" when unset. Secrets: "***(from ARGOCD_TOKEN_FILE)".
 [[nodiscard]] std::string shown_value(const Setting& setting);
-// The default in this mode, in the same form.
-[[nodiscard]] std::string shown_default(const SettingSpec& spec);
+// The default in the same form; of `dev` where that differs.
+[[nodiscard]] std::string shown_default(const SettingSpec& spec, Mode mode = Mode::kRun);
 // Its value is what it would be if nobody had said anything.
 [[nodiscard]] bool is_default(const Setting& setting);
 

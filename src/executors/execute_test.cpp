@@ -34,14 +34,14 @@ public:
                 : runtime_(runtime), key_(key), listener_(listener) {}
             void stop(StopReason, Duration) override {
                 ++runtime_.stops;
-                RuntimeReport report;
-                report.attempt.error =
+                RuntimeReport stopped;
+                stopped.attempt.error =
                     make_error(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kLimit, "fake", "stopped");
-                end(report);
+                end(stopped);
             }
-            void end(RuntimeReport report) {
-                runtime_.queue_.push_back([this, alive = std::weak_ptr<int>(alive_), report = std::move(report)] {
-                    if (!alive.expired()) listener_.runtime_ended(key_, report);
+            void end(RuntimeReport with) {
+                runtime_.queue_.push_back([this, alive = std::weak_ptr<int>(alive_), with = std::move(with)] {
+                    if (!alive.expired()) listener_.runtime_ended(key_, with);
                 });
             }
 

@@ -1,4 +1,4 @@
-// YAML text to a document: the only reader of YAML in the project (yaml-cpp behind it).
+// YAML text to a document (yaml-cpp behind it).
 //
 // Meaning of plain scalars, chosen so that nothing is lost: null (null, ~, nothing), true/false, and numbers only when
 // they are written the way JSON writes them (5, -3, 1.5); everything else is text, so 1.10, 0755, 1e3, yes and

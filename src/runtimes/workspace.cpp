@@ -153,7 +153,8 @@ Workspace::~Workspace() {
 }
 
 Result<void> Workspace::prepare(Random& random) {
-    if (options_.private_root.empty()) return fail(ErrorCode::kInvalidArgument, "local", "no folder for private folders is set");
+    if (options_.private_root.empty())
+        return fail(ErrorCode::kInvalidArgument, "local", "no folder for private folders is set");
     WA_TRY(const Fd root, make_root(options_.root));
     WA_CHECKED(check_owner(root, options_.root));
     WA_TRY(private_root_, make_root(options_.private_root));

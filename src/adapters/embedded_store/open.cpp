@@ -41,9 +41,8 @@ struct CheckTime {
     MonoTime until;
 };
 
-// SQLite's own check, as far as the time allows. True: it went through the whole file.
-Result<bool> quick_check(sqlite::Db& db, const Clock& clock, Duration time) {
-    CheckTime limit{&clock, clock.now() + time};
+// One of SQLite's own checks, as far as the time allows. True: it went through the whole file.
+Result<bool> run_check(sqlite::Db& db, const char* pragma, CheckTime limit) {
     sqlite3_progress_handler(
         db.raw(), kOpsPerCheck,
         [](void* context) {
@@ -52,7 +51,7 @@ Result<bool> quick_check(sqlite::Db& db, const Clock& clock, Duration time) {
         },
         &limit);
     const auto check = [&]() -> Result<bool> {
-        WA_TRY(sqlite::Statement statement, db.prepare("PRAGMA quick_check(1)"));
+        WA_TRY(sqlite::Statement statement, db.prepare(pragma));
         WA_TRY(const bool row, statement.step());
         if (!row || statement.text(0) != "ok") {
             return corrupt("the store is damaged: " + std::string(row ? statement.text(0) : "no answer from the check"));
@@ -65,7 +64,15 @@ Result<bool> quick_check(sqlite::Db& db, const Clock& clock, Duration time) {
     return result;
 }
 
-// The tables and columns that this version works with. quick_check does not know what should be there.
+// First whether the pages hang together, which is quick; then, with the time that is left, whether indexes and rows agree.
+Result<bool> check_content(sqlite::Db& db, const Clock& clock, Duration time) {
+    const CheckTime limit{&clock, clock.now() + time};
+    WA_TRY(const bool whole, run_check(db, "PRAGMA quick_check(1)", limit));
+    if (!whole) return false;
+    return run_check(db, "PRAGMA integrity_check(1)", limit);
+}
+
+// The tables and columns that this version works with. SQLite's check does not know what should be there.
 Result<void> check_tables(sqlite::Db& db) {
     constexpr std::array kQuestions{
         "SELECT key,value FROM meta", "SELECT seq,id_key,plan,phase,body FROM tickets", "SELECT ticket_id FROM odd_ids",
@@ -165,7 +172,7 @@ Result<Checked> check_file(const StoreOptions& options, const Clock& clock, std:
     Checked out;
     WA_TRY(out.db, open_careful(options.path));
     WA_CHECKED(check_version(out.db, newest, out.version));
-    WA_TRY(out.complete, quick_check(out.db, clock, options.limits.check_time));
+    WA_TRY(out.complete, check_content(out.db, clock, options.limits.check_time));
     if (out.version == newest) WA_CHECKED(check_tables(out.db));
     return out;
 }

@@ -4,9 +4,9 @@
 #include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <map>
 #include <memory>
-#include <unordered_map>
-#include <unordered_set>
+#include <set>
 #include <utility>
 
 #include "core/codec/json_write.h"
@@ -516,13 +516,13 @@ private:
 
     // What a compensation says goes into the metadata of the ticket that it undoes.
     void attach_compensations() {
-        std::unordered_set<std::uint32_t> compensated;
+        std::set<std::uint32_t> compensated;
         for (const Node& node : nodes_) {
             if (node.entry) attach_compensation(node, compensated);
         }
     }
 
-    void attach_compensation(const Node& node, std::unordered_set<std::uint32_t>& compensated) {
+    void attach_compensation(const Node& node, std::set<std::uint32_t>& compensated) {
         const PlanEntry& entry = *node.entry;
         const auto complain = [&](std::string_view rule, std::string_view key, std::string message) {
             problems_.error(rule, "ticket " + quoted(node.name) + " " + std::move(message), node.scope.path(key),
@@ -600,13 +600,13 @@ private:
                                 node.scope.path("needs"), node.place(), ErrorCode::kLimitExceeded);
                 continue;
             }
-            std::unordered_set<std::string> seen;
+            std::set<std::string, std::less<>> seen;
             for (const json::value* need : node.needs)
                 resolve(node, *need, seen);
         }
     }
 
-    void resolve(const Node& node, const json::value& need, std::unordered_set<std::string>& seen) {
+    void resolve(const Node& node, const json::value& need, std::set<std::string, std::less<>>& seen) {
         const std::string wanted = value_text(need);
         const auto complain = [&](std::string_view rule, std::string message) {
             problems_.error(rule, "ticket " + quoted(node.name) + " " + std::move(message), node.scope.path("needs"),
@@ -688,10 +688,11 @@ private:
     std::string correlation_id_;
     bool plan_id_given_ = false;
     std::vector<Node> nodes_;
-    std::unordered_map<std::string_view, std::uint32_t> names_;  // into nodes_
-    std::unordered_map<std::string_view, std::uint32_t> ids_;
-    std::unordered_set<std::string> ambiguous_;
-    std::unordered_set<std::string> external_;
+    // Ordered, not hashed: names come from outside, and no choice of names may make the look-ups slow.
+    std::map<std::string_view, std::uint32_t> names_;  // into nodes_
+    std::map<std::string_view, std::uint32_t> ids_;
+    std::set<std::string, std::less<>> ambiguous_;
+    std::set<std::string, std::less<>> external_;
     std::vector<std::vector<std::uint32_t>> edges_;  // by ticket
     std::size_t suggestions_ = 0;
 };

@@ -55,7 +55,7 @@
 // A dependency is a name or an id of the plan; an id in UUID form that the plan does not know is taken as a ticket
 // submitted earlier and listed in Plan::external_dependencies: whoever has a store checks that it exists.
 //
-// Pure. Linear in the size of the document; no recursion on its depth.
+// Pure. Time grows with n log n of the document, whatever the names; no recursion on its depth.
 #pragma once
 
 #include <cstddef>

@@ -1,0 +1,49 @@
+# The front door. Each of these works on a fresh Debian 12 machine; the presets are in CMakePresets.json.
+MAKEFLAGS += --no-print-directory
+JOBS ?= $(shell nproc)
+STATE_DIR ?= $(CURDIR)/build/state
+HTTP_PORT ?= 0
+PROMETHEUS_PORT ?= 0
+
+.PHONY: help run test build bench check format clean deps
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run     packages, release build, then the example project through worker-agents, live"
+	@echo "make test    packages, release build, every test"
+	@echo "make build   build/release/worker-agents"
+	@echo "make bench   the benchmarks, as a table"
+	@echo "make check   all that CI checks (.ci/run)"
+	@echo "make format  clang-format over all sources"
+	@echo "make clean   remove build/"
+
+deps:
+	@scripts/install-deps
+
+build: deps
+	@cmake --preset release
+	@cmake --build --preset release --target worker-agents -j$(JOBS)
+
+# Any free ports, and a state folder of its own: it neither disturbs a worker on this machine nor is disturbed by one.
+run: build
+	@STATE_DIR="$(STATE_DIR)" HTTP_PORT="$(HTTP_PORT)" PROMETHEUS_PORT="$(PROMETHEUS_PORT)" \
+	    build/release/worker-agents dev --example project --exit
+
+test: deps
+	@cmake --preset release
+	@cmake --build --preset release -j$(JOBS)
+	@scripts/run-tests build/release
+
+bench: deps
+	@cmake --preset bench
+	@cmake --build --preset bench -j$(JOBS)
+	@scripts/run-bench build/bench
+
+check:
+	@.ci/run
+
+format: deps
+	@git ls-files '*.h' '*.cpp' '*.c' | grep -E '^(src|tests|spawn-helper|bench)/' | xargs clang-format-19 -i
+
+clean:
+	@rm -rf build

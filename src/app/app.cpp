@@ -1,0 +1,100 @@
+#include "app/app.h"
+
+#include <csignal>
+#include <utility>
+#include <variant>
+
+#include "app/build_info.h"
+#include "app/examples.h"
+#include "app/worker.h"
+#include "cli/client.h"
+#include "cli/command_line.h"
+#include "cli/console.h"
+#include "cli/exit_codes.h"
+#include "config/environment.h"
+#include "config/gather.h"
+
+namespace wa::app {
+namespace {
+
+cli::BuildInfo build_info() {
+    cli::BuildInfo info;
+    info.version = kVersion;
+    info.commit = kRevision;
+    info.build_type = kBuildType;
+    info.libraries = {{"compiler", kCompiler}, {"sqlite", kSqliteVersion}, {"boost", kBoostVersion}};
+    return info;
+}
+
+// What an example needs beyond the usual settings stands between the file and the defaults, under its own name.
+Result<void> add_presets(const std::vector<std::string>& examples, config::GatherRequest& request) {
+    std::vector<std::string> commands;
+    for (const std::string& name : examples) {
+        WA_TRY(const std::vector<std::string> needed, example_commands(name));
+        commands.insert(commands.end(), needed.begin(), needed.end());
+        if (!request.preset_name.empty()) request.preset_name += ", ";
+        request.preset_name += "example " + name;
+    }
+    if (commands.empty()) return {};
+    std::string joined;
+    for (const std::string& command : commands) joined += (joined.empty() ? "" : ",") + command;
+    request.preset.emplace_back("LOCAL_RUNTIME_ALLOWED_COMMANDS", std::move(joined));
+    return {};
+}
+
+int bad_configuration(cli::Console& console, const Error& error) {
+    console.err("the configuration cannot be used\n  " + error.describe() + "\n");
+    if (!error.fix.empty()) console.err("  fix: " + error.fix + "\n");
+    return cli::kExitBadConfig;
+}
+
+int run_dev(const cli::Invocation& invocation, const cli::DevCommand& command, const config::Environment& environment,
+            cli::Console& console) {
+    const SystemClock clock;
+    SystemRandom random;
+    config::GatherRequest request;
+    request.mode = config::Mode::kDev;
+    request.environment = environment;
+    request.flags = command.settings;
+    request.config_path = invocation.global.config_file;
+    if (!invocation.global.state_dir.empty()) request.flags.emplace_back("STATE_DIR", invocation.global.state_dir);
+    if (auto added = add_presets(command.examples, request); !added) return bad_configuration(console, added.error());
+    Result<config::Sources> sources = config::gather(std::move(request));
+    if (!sources) return bad_configuration(console, sources.error());
+    Result<config::Settings> settings = config::load_or_error(*sources);
+    if (!settings) return bad_configuration(console, settings.error());
+    std::string state_dir = settings->text("STATE_DIR");
+    if (state_dir.empty()) state_dir = config::default_state_dir(environment);
+    if (state_dir.empty()) {
+        return bad_configuration(console, make_error(ErrorCode::kInvalidArgument, Retry::kNever, Fault::kInput, "config",
+                                                     "there is no home folder to keep the state in; give --state-dir"));
+    }
+    const bool colours = cli::wants_colours(invocation.global.colour, console.err_is_terminal(), environment);
+    Worker worker(WorkerContext{console, clock, random, std::move(*settings), command, state_dir, colours});
+    return worker.run();
+}
+
+}  // namespace
+
+int run(const std::vector<std::string>& arguments) {
+    std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is an error of that write, not the end of the process
+    const config::Environment environment = config::process_environment();
+    cli::ProcessConsole console;
+    auto parsed = cli::parse_command_line(arguments, environment);
+    if (const auto* answered = std::get_if<cli::Answered>(&parsed)) {
+        if (!answered->out.empty()) console.out(answered->out);
+        if (!answered->err.empty()) console.err(answered->err);
+        return answered->exit_code;
+    }
+    const auto& invocation = std::get<cli::Invocation>(parsed);
+    if (const auto* dev = std::get_if<cli::DevCommand>(&invocation.command)) return run_dev(invocation, *dev, environment, console);
+    if (std::holds_alternative<cli::RunCommand>(invocation.command)) {
+        console.err("worker-agents run needs Kafka, which this build does not have yet\n  fix: use worker-agents dev\n");
+        return cli::kExitBadConfig;
+    }
+    const SystemClock clock;
+    SystemRandom random;
+    return cli::run_client(invocation, cli::ClientContext{console, clock, random, environment, build_info()});
+}
+
+}  // namespace wa::app

@@ -1,0 +1,84 @@
+#include "app/examples.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+
+namespace wa::app {
+namespace {
+
+const ExampleFile* find_file(const std::string& path) {
+    for (const ExampleFile& file : example_files()) {
+        if (file.path == path) return &file;
+    }
+    return nullptr;
+}
+
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+    for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
+}
+
+Failure unknown(std::string_view name) {
+    std::string known;
+    for (const std::string& each : example_names()) known += (known.empty() ? "" : ", ") + each;
+    return fail(ErrorCode::kNotFound, "examples", "there is no example \"" + std::string(name) + "\" (there are: " + known + ")");
+}
+
+Result<void> write_file(const std::filesystem::path& path, const ExampleFile& file) {
+    std::error_code error;
+    std::filesystem::create_directories(path.parent_path(), error);
+    std::ofstream out(path, std::ios::binary | std::ios::trunc);
+    out.write(file.content.data(), static_cast<std::streamsize>(file.content.size()));
+    out.close();
+    if (error || !out) return fail(ErrorCode::kUnavailable, "examples", "cannot write " + path.string());
+    if (file.executable) std::filesystem::permissions(path, std::filesystem::perms::owner_exec, std::filesystem::perm_options::add, error);
+    return {};
+}
+
+}  // namespace
+
+std::vector<std::string> example_names() {
+    std::vector<std::string> names;
+    for (const ExampleFile& file : example_files()) {
+        const std::size_t slash = file.path.find('/');
+        if (slash == std::string_view::npos || file.path.substr(slash) != "/plan.yaml") continue;
+        names.emplace_back(file.path.substr(0, slash));
+    }
+    return names;
+}
+
+Result<std::vector<std::string>> example_commands(std::string_view name) {
+    if (find_file(std::string(name) + "/plan.yaml") == nullptr) return unknown(name);
+    std::vector<std::string> commands;
+    const ExampleFile* allowed = find_file(std::string(name) + "/allow.txt");
+    if (allowed == nullptr) return commands;
+    std::string_view rest = allowed->content;
+    while (!rest.empty()) {
+        const std::size_t end = std::min(rest.find('\n'), rest.size());
+        if (end > 0 && rest.front() != '#') commands.emplace_back(rest.substr(0, end));
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    return commands;
+}
+
+Result<ExamplePlan> unpack_example(std::string_view name, const std::string& folder, const std::string& run_folder) {
+    const std::string prefix = std::string(name) + "/";
+    const ExampleFile* plan = find_file(prefix + "plan.yaml");
+    if (plan == nullptr) return unknown(name);
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);
+    for (const ExampleFile& file : example_files()) {
+        if (!file.path.starts_with(prefix)) continue;
+        WA_CHECKED(write_file(std::filesystem::path(folder) / file.path.substr(prefix.size()), file));
+    }
+    ExamplePlan result;
+    result.name = std::string(name);
+    result.text = std::string(plan->content);
+    replace_all(result.text, "${SOURCE_DIR}", folder);
+    replace_all(result.text, "${RUN_DIR}", run_folder);
+    WA_TRY(result.allowed_commands, example_commands(name));
+    return result;
+}
+
+}  // namespace wa::app

@@ -1,0 +1,90 @@
+#include "app/state_dir.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <system_error>
+
+namespace wa::app {
+namespace {
+
+Failure io_error(const std::string& what, int code) {
+    const ErrorCode kind = code == ENOSPC ? ErrorCode::kDiskFull : (code == EACCES || code == EPERM ? ErrorCode::kNotAllowed : ErrorCode::kUnavailable);
+    return fail(kind, "state", what + ": " + std::strerror(code));
+}
+
+std::string read_all(int fd) {
+    std::string text;
+    std::array<char, 512> buffer{};
+    for (ssize_t got = ::pread(fd, buffer.data(), buffer.size(), 0); got > 0 && text.empty();) text.assign(buffer.data(), static_cast<std::size_t>(got));
+    return text;
+}
+
+Result<void> write_whole(const std::filesystem::path& path, const std::string& text) {
+    const std::filesystem::path fresh = path.string() + ".new";
+    const Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file) return io_error("cannot write " + fresh.string(), errno);
+    if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(file.get()) != 0) {
+        return io_error("cannot write " + fresh.string(), errno);
+    }
+    if (::rename(fresh.c_str(), path.c_str()) != 0) return io_error("cannot replace " + path.string(), errno);
+    return {};
+}
+
+}  // namespace
+
+Result<StateDir> StateDir::open(const std::filesystem::path& path) {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (error) return io_error("cannot make the state folder " + path.string(), error.value());
+    ::chmod(path.c_str(), 0700);
+    const std::filesystem::path lock_path = path / "lock";
+    Fd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!lock) return io_error("cannot open " + lock_path.string(), errno);
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+        std::string holder = read_all(lock.get());
+        if (holder.empty()) holder = "unknown";
+        return fail(ErrorCode::kConflict, "state", "the state folder " + path.string() + " is in use by process " + holder);
+    }
+    const std::string pid = std::to_string(::getpid());
+    if (::ftruncate(lock.get(), 0) != 0 || ::pwrite(lock.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+        return io_error("cannot write " + lock_path.string(), errno);
+    }
+    return StateDir(std::filesystem::weakly_canonical(path, error), std::move(lock));
+}
+
+std::string StateDir::marker() const { return uuid5("state:" + path_.string()); }
+
+Result<std::string> StateDir::token(Random& random) const {
+    const std::filesystem::path path = path_ / "token";
+    const Fd existing(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (existing) {
+        std::string text = read_all(existing.get());
+        while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+        if (text.size() >= 32) return text;
+    } else if (errno != ENOENT) {
+        return io_error("cannot read " + path.string(), errno);
+    }
+    std::string token;
+    for (int i = 0; i < 4; ++i) {
+        std::array<char, 17> part{};
+        std::snprintf(part.data(), part.size(), "%016llx", static_cast<unsigned long long>(random.next()));
+        token += part.data();
+    }
+    WA_CHECKED(write_whole(path, token + "\n"));
+    return token;
+}
+
+Result<void> StateDir::write_endpoints(const std::string& json) const { return write_whole(path_ / "endpoints", json); }
+
+void StateDir::remove_endpoints() const {
+    std::error_code ignored;
+    std::filesystem::remove(path_ / "endpoints", ignored);
+}
+
+}  // namespace wa::app

@@ -1,0 +1,406 @@
+#include "app/worker.h"
+
+#include <unistd.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <csignal>
+#include <utility>
+
+#include "app/api_binding.h"
+#include "app/build_info.h"
+#include "app/examples.h"
+#include "cli/exit_codes.h"
+#include "core/codec/result_json.h"
+#include "core/codec/ticket_json.h"
+#include "plan_file/plan_file.h"
+
+namespace wa::app {
+namespace {
+
+constexpr int kExitUnavailable = 69;
+constexpr int kExitNotFlushed = 75;
+
+// Hears when the engine has drained.
+class DrainWatch final : public FlowObserver {
+public:
+    explicit DrainWatch(std::function<void(std::string_view)> changed) : changed_(std::move(changed)) {}
+    void drain_changed(std::string_view phase) override { changed_(phase); }
+
+private:
+    std::function<void(std::string_view)> changed_;
+};
+
+DeadlineMode deadline_mode(const std::string& text) {
+    if (text == "warn") return DeadlineMode::kWarn;
+    if (text == "off") return DeadlineMode::kOff;
+    return DeadlineMode::kEnforce;
+}
+
+}  // namespace
+
+Worker::Worker(WorkerContext context)
+    : context_(std::move(context)), settings_(context_.settings), signals_(loop_), ticker_(loop_) {}
+
+Worker::~Worker() {
+    // The engine goes before what it calls; attempts go with it, and with them their processes.
+    if (server_) server_->stop(Duration::zero());
+    if (host_) host_->drop();
+    server_.reset();
+    source_.reset();
+    sink_.reset();
+    tickets_.reset();
+    host_.reset();
+    execute_.reset();
+    local_.reset();
+    simulation_.reset();
+    spawner_.reset();
+    task_logs_.reset();
+    store_.reset();
+}
+
+int Worker::failed_to_start(const Error& error) {
+    context_.console.err("worker-agents cannot start\n  " + error.describe() + "\n");
+    if (!error.fix.empty()) context_.console.err("  fix: " + error.fix + "\n");
+    switch (error.code) {
+        case ErrorCode::kConflict:
+        case ErrorCode::kInvalidArgument:
+        case ErrorCode::kNotAllowed:
+        case ErrorCode::kNotFound:
+        case ErrorCode::kUnsupported:
+        case ErrorCode::kCorrupt: return cli::kExitBadConfig;
+        case ErrorCode::kInternal: return 70;
+        default: return kExitUnavailable;
+    }
+}
+
+int Worker::run() {
+    if (auto opened = open_parts(); !opened) return failed_to_start(opened.error());
+    make_flow();
+    if (auto serving = serve(); !serving) return failed_to_start(serving.error());
+    signals_.add(SIGINT);
+    signals_.add(SIGTERM);
+    const auto wait_for_signal = [this](const auto& again) -> void {
+        signals_.async_wait([this, again](const boost::system::error_code& error, int number) {
+            if (error) return;
+            on_signal(number);
+            again(again);
+        });
+    };
+    wait_for_signal(wait_for_signal);
+    spawner_->start([this](Result<HelperStatus> status) {
+        if (!status) {
+            // Tickets that need local processes say so one by one; everything else works.
+            log_->error("spawn_helper_failed", {{"error", status.error().describe()}});
+        } else if (status->swept > 0) {
+            metrics_->orphans_removed("local", status->swept);
+            log_->warning("orphans_removed", {{"count", status->swept}});
+        }
+        begin();
+    });
+    every_tenth_second();
+    loop_.run();
+    return report_and_close();
+}
+
+Result<void> Worker::open_parts() {
+    WA_TRY(StateDir state, StateDir::open(context_.state_dir));
+    state_.emplace(std::move(state));
+    agent_id_ = settings_.has("AGENT_ID") ? settings_.text("AGENT_ID") : uuid4(context_.random);
+
+    observability::LogOptions log_options;
+    log_options.level = observability::parse_log_level(settings_.text("LOG_LEVEL")).value_or(observability::LogLevel::kInfo);
+    log_options.format = observability::parse_log_format(settings_.text("LOG_FORMAT")).value_or(observability::LogFormat::kAuto);
+    // The view and the log share the terminal: only what is worth interrupting the view is written.
+    const bool quiet = context_.command.exit && settings_.origin("LOG_LEVEL").layer == config::Layer::kDefault;
+    if (quiet) log_options.level = observability::LogLevel::kError;
+    log_options.version = kVersion;
+    log_options.instance_id = agent_id_;
+    log_options.secrets = settings_.secret_values();
+    log_ = std::make_unique<observability::Log>(std::move(log_options), context_.clock);
+    log_->info("worker_agent_starting", {{"state_dir", state_->path().string()}, {"pid", static_cast<std::int64_t>(::getpid())}});
+    metrics_ = std::make_unique<observability::Metrics>(registry_, context_.clock,
+                                                        observability::BuildFacts{kVersion, kRevision, agent_id_, settings_.text("ENVIRONMENT")},
+                                                        static_cast<std::size_t>(settings_.integer("MAX_CONCURRENT_TICKETS")));
+    hub_ = std::make_unique<observability::EventHub>(context_.clock);
+    health_ = std::make_unique<observability::Health>(context_.clock);
+    pulse_ = &health_->add_pulse("engine");
+    health_->add_readiness("started", [this]() -> std::optional<std::string> {
+        if (ready_) return std::nullopt;
+        return "starting";
+    });
+    health_->add_readiness("draining", [this]() -> std::optional<std::string> {
+        if (!draining_) return std::nullopt;
+        return "draining";
+    });
+
+    // The helper is started while this process is small; it answers later, on the loop.
+    SpawnerOptions spawner;
+    spawner.marker = state_->marker();
+    spawner.lease = std::chrono::seconds(45);
+    spawner.require_all = settings_.flag("LOCAL_RUNTIME_ENABLE_SANDBOX");
+    spawner_ = std::make_unique<Spawner>(loop_, context_.clock, std::move(spawner));
+
+    StoreOptions store;
+    store.path = state_->database();
+    store.retention.keep_ended = settings_.duration("RETENTION_DAYS");
+    store.retention.keep_tickets = settings_.integer("RETENTION_MAX_TICKETS");
+    WA_TRY(store_, EmbeddedStore::open(std::move(store), context_.clock, context_.random));
+    health_->add_liveness("store", [this]() -> std::optional<std::string> {
+        if (!store_->health().stopped) return std::nullopt;
+        return "the store has stopped";
+    });
+    health_->add_readiness("store", [this]() -> std::optional<std::string> {
+        const StoreHealth health = store_->health();
+        if (health.disk_full) return "the disk is full";
+        if (!health.ok) return health.error;
+        return std::nullopt;
+    });
+    if (store_->opened().interrupted > 0) log_->warning("attempts_interrupted", {{"count", store_->opened().interrupted}});
+    task_logs_ = std::make_unique<FileTaskLogs>(FileTaskLogsOptions{(state_->path() / "logs").string(), {}}, context_.clock);
+    return {};
+}
+
+EngineOptions Worker::engine_options() const {
+    EngineOptions options;
+    options.agent_id = agent_id_;
+    options.max_concurrent_tasks = static_cast<std::size_t>(settings_.integer("MAX_CONCURRENT_TASKS"));
+    options.max_concurrent_tickets = static_cast<std::size_t>(settings_.integer("MAX_CONCURRENT_TICKETS"));
+    options.pause_threshold = settings_.real("CONSUMER_PAUSE_THRESHOLD");
+    options.resume_threshold = settings_.real("CONSUMER_RESUME_THRESHOLD");
+    options.max_parked = static_cast<std::size_t>(settings_.integer("MAX_PARKED_TICKETS"));
+    options.timeout_multiplier = settings_.real("TASK_TIMEOUT_MULTIPLIER");
+    options.max_retries = static_cast<std::int32_t>(settings_.integer("MAX_RETRIES_PER_TICKET"));
+    options.backoff = BackoffPolicy{settings_.duration("RETRY_BACKOFF_BASE_SECONDS"), settings_.duration("RETRY_BACKOFF_MAX_SECONDS")};
+    options.deadline_mode = deadline_mode(settings_.text("SLA_DEADLINE_MODE"));
+    options.dependency_interval = settings_.duration("DEPENDENCY_CHECK_INTERVAL_SECONDS");
+    options.dependency_attempts = static_cast<std::int32_t>(settings_.integer("DEPENDENCY_CHECK_MAX_ATTEMPTS"));
+    options.stop_grace = settings_.duration("LOCAL_RUNTIME_GRACE_SECONDS");
+    options.shutdown_grace = settings_.duration("SHUTDOWN_GRACE_SECONDS");
+    options.compensation_enabled = settings_.flag("COMPENSATION_ENABLED");
+    options.simulation_allowed = settings_.text("SIMULATION_POLICY") != "deny";
+    return options;
+}
+
+LocalRuntimeOptions Worker::local_options() const {
+    LocalRuntimeOptions options;
+    options.enabled = settings_.flag("LOCAL_RUNTIME_ENABLED");
+    options.allowed_commands = settings_.list("LOCAL_RUNTIME_ALLOWED_COMMANDS");
+    options.search_path = settings_.text("LOCAL_RUNTIME_PATH");
+    options.allow_shell = settings_.flag("LOCAL_RUNTIME_ALLOW_SHELL");
+    options.workspace.root = settings_.text("LOCAL_RUNTIME_WORKING_DIR");
+    options.workspace.allowed = settings_.list("LOCAL_RUNTIME_ALLOWED_DIRS");
+    options.workspace.private_root = state_->work().string();
+    options.timeout = settings_.duration("LOCAL_RUNTIME_TIMEOUT_SECONDS");
+    options.grace = settings_.duration("LOCAL_RUNTIME_GRACE_SECONDS");
+    for (const config::SettingSpec& spec : config::all_settings()) {
+        if (spec.type == config::Type::kSecret) options.denied_variables.emplace_back(spec.name);
+    }
+    return options;
+}
+
+void Worker::make_flow() {
+    local_ = std::make_unique<LocalRuntime>(loop_, context_.clock, *spawner_, task_logs_.get(), local_options());
+    if (auto prepared = local_->prepare(context_.random); !prepared) {
+        log_->error("local_runtime_unavailable", {{"error", prepared.error().describe()}});
+    }
+    const SimulationPolicy policy = settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
+    simulation_ = std::make_unique<SimulationRuntime>(loop_, context_.clock, context_.random, policy);
+    ExecuteOptions execute;
+    execute.runtimes.default_runtime = settings_.text("DEFAULT_RUNTIME");
+    execute.runtimes.chain = settings_.list("RUNTIME_FALLBACK_CHAIN");
+    execute.fallback_on = parse_fallback_on(settings_.text("RUNTIME_FALLBACK_ON")).value_or(FallbackOn::kUnavailable);
+    execute_ = std::make_unique<ExecuteExecutor>(context_.clock, std::move(execute), std::vector<Runtime*>{local_.get(), simulation_.get()});
+
+    log_observer_ = std::make_unique<observability::LogObserver>(*log_);
+    event_feed_ = std::make_unique<observability::EventFeed>(*hub_);
+    drain_watch_ = std::make_unique<DrainWatch>([this](std::string_view phase) {
+        draining_ = !phase.empty();
+        if (phase == "drained") boost::asio::post(loop_, [this] { stop_now(); });
+    });
+    std::vector<FlowObserver*> watching{metrics_.get(), log_observer_.get(), event_feed_.get(), drain_watch_.get()};
+    if (context_.command.exit) {
+        view_ = std::make_unique<DevView>(context_.console, context_.clock, context_.colours);
+        watching.push_back(view_.get());
+    }
+    observers_ = std::make_unique<observability::ObserverFanout>(std::move(watching));
+
+    host_ = std::make_unique<EngineHost>(loop_);
+    const Post post = [this](std::function<void()> action) { boost::asio::post(loop_, std::move(action)); };
+    const auto deliver = [this](auto input) { std::visit([this](auto& value) { host_->feed(std::move(value)); }, input); };
+    source_ = std::make_unique<EmbeddedSource>(*store_, post, [deliver](SourceInput input) { deliver(std::move(input)); });
+    sink_ = std::make_unique<EmbeddedSink>(*store_, post, [deliver](SinkInput input) { deliver(std::move(input)); },
+                                           EmbeddedSinkOptions{[](const ExecutionResult& result) { return write_result(result); },
+                                                               [](const Ticket& ticket) { return write_ticket(ticket); }, false});
+    tickets_ = std::make_unique<EmbeddedTicketService>(*store_, post, [this](DependencyStatuses statuses) { host_->feed(std::move(statuses)); });
+    EnginePorts ports{*source_, *sink_, *tickets_, *observers_, context_.clock, context_.random, {}, [](std::string_view payload) { return parse_ticket(payload); }};
+    for (const std::string& name : settings_.list("SUPPORTED_TASK_TYPES")) {
+        if (parse_task_type(name) == TaskType::kExecute) ports.executors.emplace(TaskType::kExecute, execute_.get());
+    }
+    for (const auto& [type, executor] : ports.executors) metrics_->executor_registered(type);
+    host_->adopt(std::make_unique<Engine>(engine_options(), std::move(ports)));
+}
+
+Result<void> Worker::serve() {
+    WA_TRY(const std::string token, state_->token(context_.random));
+    log_->add_secret(token);
+    net::ServerOptions options;
+    options.host = settings_.text("HTTP_HOST");
+    options.port = static_cast<std::uint16_t>(settings_.integer("HTTP_PORT"));
+    options.metrics_listener = true;
+    options.metrics_port = static_cast<std::uint16_t>(settings_.integer("PROMETHEUS_PORT"));
+    options.socket_path = state_->socket().string();
+    options.token = token;
+    options.on_notice = [this](const net::Notice& notice) {
+        const auto level = notice.level == net::Notice::Level::kError ? observability::LogLevel::kError
+                           : notice.level == net::Notice::Level::kWarning ? observability::LogLevel::kWarning
+                                                                          : observability::LogLevel::kInfo;
+        log_->log(level, notice.event, {{"detail", notice.message}});
+    };
+    options.on_served = [this](const net::Served& served) { metrics_->http_request(served.method, served.pattern, served.status, served.took); };
+    ApiParts parts{*store_, *host_, *task_logs_, *log_, registry_, *metrics_, *hub_, *health_, context_.clock, context_.random, settings_,
+                   agent_id_, *local_, *spawner_, state_->path().string(), engine_options()};
+    Routers routers = bind_api(parts);
+    WA_TRY(server_, net::HttpServer::start(std::move(options), std::move(routers.api), std::move(routers.metrics)));
+    const net::Endpoints& at = server_->endpoints();
+    const std::string host = at.host.empty() || at.host == "0.0.0.0" ? "127.0.0.1" : at.host;
+    boost::json::object endpoints{{"http", "http://" + host + ":" + std::to_string(at.port)},
+                                  {"metrics", "http://" + host + ":" + std::to_string(at.metrics_port) + "/metrics"},
+                                  {"socket", at.socket_path},
+                                  {"pid", static_cast<std::int64_t>(::getpid())}};
+    WA_CHECKED(state_->write_endpoints(boost::json::serialize(endpoints) + "\n"));
+    if (!context_.command.exit) {
+        context_.console.err("worker-agents " + std::string(kVersion) + "  http://" + host + ":" + std::to_string(at.port) + "  state " +
+                             state_->path().string() + "\n  token in " + (state_->path() / "token").string() +
+                             "; stop with Ctrl-C (once: finish what runs, twice: cancel and hand back)\n");
+    }
+    return {};
+}
+
+// The left-overs of an earlier worker are gone: from here tickets may run (cluster-rule 24).
+void Worker::begin() {
+    if (finished_) return;
+    source_->start();
+    ready_ = true;
+    metrics_->started();
+    log_->info("worker_agent_started", {{"agent_id", agent_id_}});
+    if (auto submitted = submit_examples(); !submitted) {
+        fatal_ = submitted.error();
+        stop_now();
+    }
+}
+
+Result<void> Worker::submit_examples() {
+    for (const std::string& name : context_.command.examples) {
+        const std::string run_folder = settings_.text("LOCAL_RUNTIME_WORKING_DIR") + "/" + name + "-" + uuid4(context_.random).substr(0, 8);
+        WA_TRY(const ExamplePlan example, unpack_example(name, (state_->path() / "examples" / name).string(), run_folder));
+        PlanContext plan_context{context_.random, context_.clock.wall_now(), "examples/" + name + "/plan.yaml", name};
+        PlanReading reading = read_plan_text(example.text, TextFormat::kYaml, plan_context);
+        if (!reading.plan) {
+            return fail(ErrorCode::kInternal, "examples", "the example " + name + " is not a valid plan: " +
+                                                              (reading.problems.empty() ? std::string() : reading.problems.front().message));
+        }
+        SubmitRequest request;
+        request.plan_id = reading.plan->plan_id;
+        request.plan_name = reading.plan->name;
+        request.actor = "example";
+        std::vector<Ticket> tickets;
+        for (PlanTicket& entry : reading.plan->tickets) {
+            NewTicket ticket;
+            ticket.ticket_id = entry.ticket.ticket_id;
+            ticket.task_id = entry.ticket.task_id;
+            ticket.correlation_id = entry.ticket.correlation_id;
+            ticket.task_type = entry.ticket.task_type;
+            ticket.priority = entry.ticket.priority;
+            ticket.created_at = entry.ticket.created_at;
+            ticket.dependencies = entry.ticket.dependencies;
+            ticket.payload = write_ticket(entry.ticket);
+            request.tickets.push_back(std::move(ticket));
+            tickets.push_back(entry.ticket);
+        }
+        if (view_) view_->expect(reading.plan->name, tickets);
+        ++pending_submits_;
+        store_->submit(std::move(request), [this](Result<SubmitAnswer> answer) {
+            boost::asio::post(loop_, [this, answer = std::move(answer)] {
+                --pending_submits_;
+                if (answer) return;
+                fatal_ = answer.error();
+                stop_now();
+            });
+        });
+    }
+    submitted_ = true;
+    return {};
+}
+
+void Worker::on_signal(int number) {
+    ++signals_seen_;
+    log_->info("worker_agent_shutting_down", {{"signal", number}, {"times", signals_seen_}});
+    if (signals_seen_ >= 3) ::_exit(cli::kExitInterrupted);
+    draining_ = true;
+    interrupted_ = true;
+    const FlowGauges gauges = host_->engine()->gauges();
+    context_.console.err(signals_seen_ == 1 ? "draining: " + std::to_string(gauges.executing) + " running; again to cancel now\n"
+                                            : "cancelling what still runs; it is handed back\n");
+    host_->feed(StartDrain{signals_seen_ > 1, "signal"});
+}
+
+void Worker::every_tenth_second() {
+    pulse_->tick();
+    if (view_) view_->refresh();
+    if (++ticks_ % 10 == 0 && host_->engine() != nullptr) metrics_->set_gauges(host_->engine()->gauges());
+    maybe_finished();
+    if (finished_) return;
+    ticker_.expires_after(std::chrono::milliseconds(100));
+    ticker_.async_wait([this](const boost::system::error_code& error) {
+        if (!error) every_tenth_second();
+    });
+}
+
+// `--exit`: everything that is in the store has ended.
+void Worker::maybe_finished() {
+    if (!context_.command.exit || !submitted_ || pending_submits_ > 0 || draining_ || finished_) return;
+    if (!host_->engine()->idle()) return;
+    if (store_->health().tickets_open > 0) return;
+    draining_ = true;
+    host_->feed(StartDrain{false, "done"});
+}
+
+void Worker::stop_now() {
+    if (finished_) return;
+    finished_ = true;
+    ready_ = false;
+    ticker_.cancel();
+    signals_.cancel();
+    loop_.stop();
+}
+
+int Worker::report_and_close() {
+    const bool drained = host_->engine() != nullptr && host_->engine()->drain_phase() == DrainPhase::kDrained;
+    const std::size_t handed_back = host_->engine() != nullptr ? host_->engine()->handed_back() : 0;
+    const bool left_behind = host_->engine() != nullptr && host_->engine()->quarantined() > 0;
+    if (view_) view_->finish();
+    if (interrupted_) context_.console.err("drained: " + std::to_string(handed_back) + " handed back\n");
+    server_->stop(std::chrono::seconds(1));
+    host_->drop();
+    source_.reset();
+    sink_.reset();
+    tickets_.reset();
+    execute_.reset();
+    local_.reset();
+    simulation_.reset();
+    spawner_.reset();
+    task_logs_.reset();
+    store_->close(drained ? StopKind::kDrained : StopKind::kUnclean);
+    state_->remove_endpoints();
+    log_->info("worker_agent_shutdown_complete", {{"handed_back", handed_back}});
+    log_->flush(std::chrono::seconds(1));
+    if (fatal_) return failed_to_start(*fatal_);
+    if (left_behind) return kExitNotFlushed;
+    if (!context_.command.exit || !view_) return 0;
+    if (view_->failed() > 0 || (view_->simulated() > 0 && !context_.command.allow_simulated)) return cli::kExitWorkFailed;
+    return 0;
+}
+
+}  // namespace wa::app

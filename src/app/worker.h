@@ -1,0 +1,114 @@
+// The worker on one machine: every part, made in order and ended in the opposite order. This is the only place that knows
+// all of them.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "adapters/embedded_store/ports.h"
+#include "adapters/embedded_store/store.h"
+#include "adapters/task_logs/file_task_logs.h"
+#include "app/dev_view.h"
+#include "app/engine_host.h"
+#include "app/state_dir.h"
+#include "cli/command_line.h"
+#include "config/settings.h"
+#include "executors/execute.h"
+#include "net/http_server.h"
+#include "observability/event_hub.h"
+#include "observability/health.h"
+#include "observability/log_observer.h"
+#include "observability/logger.h"
+#include "observability/metrics.h"
+#include "observability/observer_fanout.h"
+#include "observability/registry.h"
+#include "process/spawner.h"
+#include "runtimes/local_process.h"
+#include "runtimes/simulation.h"
+
+namespace wa::app {
+
+struct WorkerContext {
+    cli::Console& console;
+    const Clock& clock;
+    Random& random;
+    config::Settings settings;
+    cli::DevCommand command;
+    std::string state_dir;
+    bool colours = false;
+};
+
+class Worker {
+public:
+    explicit Worker(WorkerContext context);
+    ~Worker();
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    // Runs until drained or told to stop; gives the exit code (interface.md, experience.md 2.3). Once.
+    int run();
+
+private:
+    Result<void> open_parts();
+    void make_flow();
+    Result<void> serve();
+    Result<void> submit_examples();
+    void begin();
+    void on_signal(int number);
+    void every_tenth_second();
+    void maybe_finished();
+    void stop_now();
+    int report_and_close();
+    EngineOptions engine_options() const;
+    LocalRuntimeOptions local_options() const;
+    [[nodiscard]] int failed_to_start(const Error& error);
+
+    WorkerContext context_;
+    const config::Settings& settings_;
+    boost::asio::io_context loop_{1};
+    boost::asio::signal_set signals_;
+    boost::asio::steady_timer ticker_;
+    std::string agent_id_;
+
+    std::optional<StateDir> state_;
+    std::unique_ptr<observability::Log> log_;
+    observability::Registry registry_;
+    std::unique_ptr<observability::Metrics> metrics_;
+    std::unique_ptr<observability::EventHub> hub_;
+    std::unique_ptr<observability::Health> health_;
+    std::unique_ptr<EmbeddedStore> store_;
+    std::unique_ptr<FileTaskLogs> task_logs_;
+    std::unique_ptr<Spawner> spawner_;
+    std::unique_ptr<LocalRuntime> local_;
+    std::unique_ptr<SimulationRuntime> simulation_;
+    std::unique_ptr<ExecuteExecutor> execute_;
+    std::unique_ptr<DevView> view_;
+    std::unique_ptr<observability::LogObserver> log_observer_;
+    std::unique_ptr<observability::EventFeed> event_feed_;
+    std::unique_ptr<FlowObserver> drain_watch_;
+    std::unique_ptr<observability::ObserverFanout> observers_;
+    std::unique_ptr<EngineHost> host_;
+    std::unique_ptr<EmbeddedSource> source_;
+    std::unique_ptr<EmbeddedSink> sink_;
+    std::unique_ptr<EmbeddedTicketService> tickets_;
+    std::unique_ptr<net::HttpServer> server_;
+
+    observability::Pulse* pulse_ = nullptr;
+    std::atomic<bool> ready_{false};
+    std::atomic<bool> draining_{false};
+    bool submitted_ = false;
+    bool finished_ = false;
+    bool interrupted_ = false;
+    int signals_seen_ = 0;
+    int ticks_ = 0;
+    std::size_t pending_submits_ = 0;
+    std::optional<Error> fatal_;
+};
+
+}  // namespace wa::app
