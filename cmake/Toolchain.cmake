@@ -11,3 +11,8 @@ if(WA_SANITIZE)
   target_link_options(wa_flags INTERFACE -fsanitize=${WA_SANITIZE})
   target_compile_definitions(wa_flags INTERFACE WA_SANITIZED=1)
 endif()
+if(WA_BUILD_FUZZ)
+  # Coverage for the fuzz targets: without it they search blindly.
+  target_compile_options(wa_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(wa_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()

@@ -499,8 +499,8 @@ TEST_F(Commands, DoctorWithAndWithoutAWorker) {
 }
 
 TEST_F(Commands, CompletionAsksTheServer) {
-    StubServer server(
-        fixed({{"GET /api/v1/tickets?limit=50", {200, R"({"tickets":[)" + ticket(kId, R"(fe\ttch)", "running") + "]}"}}}));
+    StubServer server(fixed(
+        {{"GET /api/v1/tickets?limit=50", {200, R"({"tickets":[)" + ticket(kId, R"(fe\ttch)", "running") + "]}"}}}));
     environment_["WORKER_AGENTS_SERVER"] = server.url();
     EXPECT_EQ(run({"__complete", "tickets", "show", "3f"}).out, std::string(kId) + "\tfe\\ttch\n");
     EXPECT_EQ(run({"__complete", "tickets", "show", "@"}).out, "@latest\n@failed\n");

@@ -197,7 +197,6 @@ int run(Session& session, const VersionCommand&) {
     object["commit"] = text(build.commit);
     object["build_date"] = text(build.build_date);
     object["build_type"] = text(build.build_type);
-    object["compiler"] = "clang " __clang_version__;
     json::object libraries;
     for (const auto& [name, version] : build.libraries)
         libraries[text(name)] = text(version);

@@ -329,13 +329,15 @@ void Engine::public_effects(TicketRecord& record) {
     }
     constexpr std::size_t kDetail = 200;
     if (error.size() > kDetail) error.resize(kDetail);
-    index_.remember_ending(node_id, completed ? Ending::kCompleted : Ending::kFailed, now, true,
+    // When it was decided, not when its commit was acknowledged: a waiter that came in between is newer (rule 15).
+    const EpochMillis decided_at = settlement.kind == SettlementKind::kResult ? settlement.result.timestamp : now;
+    index_.remember_ending(node_id, completed ? Ending::kCompleted : Ending::kFailed, decided_at, true,
                            completed ? std::string() : std::string(to_string(settlement.outcome)) + ": " + error);
     index_.at(node_id).in_hand = kNoSlot;
     if (completed) {
         dependency_completed(node_id);
     } else if (index_.at(node_id).held.empty()) {
-        fail_waiters(node_id, ports_.clock.now(), true);
+        fail_waiters(node_id, MonoTime{}, false);
     }
     progress();
 }
@@ -343,7 +345,7 @@ void Engine::public_effects(TicketRecord& record) {
 void Engine::commit_aborted(const CommitResult& result) {
     InFlightBatch batch = std::move(*batch_);
     batch_.reset();
-    if (result.metadata_too_large) metadata_limit_ = std::max<std::size_t>(64, metadata_limit_ / 2);
+    if (result.metadata_too_large) metadata_limit_ = std::max<std::size_t>(48, metadata_limit_ / 2);
     for (const auto& [slot, generation] : batch.settled) {
         TicketRecord* record = live(slot, generation);
         if (record == nullptr) continue;

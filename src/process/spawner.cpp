@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -157,7 +158,24 @@ EndCause to_cause(helper::Cause cause) {
     return EndCause::kItself;
 }
 
+// What fits into the helper's greeting, and looks the same in every environment.
+std::string clean_marker(std::string_view marker) {
+    std::string clean(marker.substr(0, helper::kMarkerSize - 1));
+    for (char& c : clean) {
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                           c == '.' || c == '_';
+        if (!plain) c = '_';
+    }
+    return clean;
+}
+
 }  // namespace
+
+std::string state_marker(const std::string& state_folder) {
+    struct stat facts{};
+    if (::stat(state_folder.c_str(), &facts) != 0 || !S_ISDIR(facts.st_mode)) return {};
+    return "state-" + std::to_string(facts.st_dev) + "-" + std::to_string(facts.st_ino);
+}
 
 class Spawner::Core : public std::enable_shared_from_this<Spawner::Core> {
 public:
@@ -169,6 +187,7 @@ public:
           pause_timer_(loop),
           tick_timer_(loop),
           scratch_(new char[OutputCapture::kReadBytes]) {
+        options_.marker = clean_marker(options_.marker);
         if (options_.lease > Duration::zero()) {
             options_.tick_interval = std::min(options_.tick_interval, options_.lease / 5);
         }

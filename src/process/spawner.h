@@ -135,6 +135,11 @@ struct HelperStatus {
     std::size_t running = 0;
 };
 
+// A marker for the worker whose state lives in this existing folder: the same after a restart, and another one for
+// every other folder on this machine, also when containers see theirs under the same path. Empty when there is no such
+// folder.
+[[nodiscard]] std::string state_marker(const std::string& state_folder);
+
 class Spawner {
 public:
     Spawner(boost::asio::io_context& loop, const Clock& clock, SpawnerOptions options);

@@ -718,6 +718,26 @@ TEST(Spawner, SweepsWhatAnEarlierWorkerLeft) {
     ::waitpid(bystander, nullptr, 0);
 }
 
+TEST(Spawner, MarkersNameAFolderAndFitAnywhere) {
+    const TemporaryFolder one;
+    const TemporaryFolder two;
+    EXPECT_EQ(state_marker(one.path()), state_marker(one.path() + "/."));
+    EXPECT_NE(state_marker(one.path()), state_marker(two.path()));
+    EXPECT_EQ(state_marker("/no/such/folder"), "");
+    SpawnerOptions options;
+    options.marker = unique_marker("odd") + "=/ \n" + std::string(500, 'x');
+    {
+        const pid_t worker = mini_worker(options, {"sleep 1000"}, [](Bench& bench) {
+            ::kill(bench.spawner->status().pid, SIGKILL);
+            ::raise(SIGKILL);
+        });
+        ::waitpid(worker, nullptr, 0);
+    }
+    Bench bench(options);  // finds under the cut marker what was started under it
+    EXPECT_EQ(bench.run(shell("exit 5")).exit_code, 5);
+    EXPECT_TRUE(processes_marked("WORKER_AGENTS_STATE=" + options.marker.substr(0, 12)).empty());
+}
+
 TEST(Spawner, ManySpawnsLeakNothing) {
     Bench bench;
     bench.run(command({"/bin/true"}));

@@ -24,6 +24,7 @@ namespace asio = boost::asio;
 constexpr std::string_view kOrigin = "local";
 constexpr std::string_view kIsolationLevel = "process-group";
 constexpr std::size_t kShownLineBytes = 400;
+constexpr Duration kEngineFirst = std::chrono::seconds(1);
 
 std::string signal_name(int number) {
     const char* name = ::sigabbrev_np(number);
@@ -100,8 +101,9 @@ private:
             WA_TRY(request.directory, runtime_.workspace_.open_shared(*command_.working_dir));
         }
         request.input = command_.input;
-        time_limit_ = runtime_.time_limit(context, command_);
-        request.time_limit = time_limit_;
+        const TimeLimits limits = runtime_.time_limits(context, command_);
+        time_limit_ = limits.effective;
+        request.time_limit = limits.enforced;
         request.grace = runtime_.options_.grace;
         request.limits = runtime_.limits(time_limit_);
         if (!mask_.empty()) {
@@ -344,12 +346,16 @@ Result<void> LocalRuntime::validate(const Ticket& ticket) const {
     return {};
 }
 
-Duration LocalRuntime::time_limit(const AttemptContext& context, const LocalCommand& command) const {
-    Duration limit = options_.timeout;
-    if (command.timeout) limit = std::min<Duration>(limit, *command.timeout);
-    if (context.timeout_ms > 0) limit = std::min<Duration>(limit, std::chrono::milliseconds(context.timeout_ms));
-    if (context.deadline != MonoTime{}) limit = std::min(limit, context.deadline - clock_.now());
-    return std::max<Duration>(limit, std::chrono::milliseconds(1));
+LocalRuntime::TimeLimits LocalRuntime::time_limits(const AttemptContext& context, const LocalCommand& command) const {
+    Duration own = options_.timeout;
+    if (command.timeout) own = std::min<Duration>(own, *command.timeout);
+    Duration engine = Duration::max() / 2;
+    if (context.timeout_ms > 0) engine = std::chrono::milliseconds(context.timeout_ms);
+    if (context.deadline != MonoTime{}) engine = std::min(engine, context.deadline - clock_.now());
+    const auto positive = [](Duration limit) { return std::max<Duration>(limit, std::chrono::milliseconds(1)); };
+    // The engine's time is ended by the engine, which knows whether it is a timeout or the ticket's deadline; the
+    // helper only stands behind it.
+    return TimeLimits{positive(std::min(own, engine)), positive(std::min(own, engine + kEngineFirst))};
 }
 
 ProcessLimits LocalRuntime::limits(Duration time_limit) const {

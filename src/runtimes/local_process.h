@@ -72,7 +72,11 @@ private:
     class Attempt;
     friend class Attempt;
     [[nodiscard]] LocalCommandRules rules() const;
-    [[nodiscard]] Duration time_limit(const AttemptContext& context, const LocalCommand& command) const;
+    struct TimeLimits {
+        Duration effective{};  // what the attempt may take
+        Duration enforced{};   // what the helper is told
+    };
+    [[nodiscard]] TimeLimits time_limits(const AttemptContext& context, const LocalCommand& command) const;
     [[nodiscard]] ProcessLimits limits(Duration time_limit) const;
 
     boost::asio::io_context& loop_;

@@ -174,6 +174,8 @@ public:
         world_.mark("outcome_" + std::string(to_string(settlement.outcome)));
         if (settlement.result.error_message.find("cycle") != std::string::npos) world_.mark("cycle");
         const std::string id(ticket.ticket_id);
+        const bool cancelled = settlement.outcome == Outcome::kCancelled || settlement.outcome == Outcome::kPreempted;
+        if (cancelled && !world_.cancel_asked_.contains(id)) world_.violated("drain: " + id + " was cancelled though nobody asked for it");
         if (worker_.cancel_accepted.erase(id) == 0) return;
         if (settlement.outcome != Outcome::kCancelled && settlement.outcome != Outcome::kPreempted &&
             settlement.outcome != Outcome::kDeadlineExceeded) {
@@ -228,7 +230,7 @@ void World::draw_profile() {
 #ifdef WA_BROKEN_VARIANTS
     engine_options_.variant = options_.variant;
 #endif
-    metadata_limit_ = random_.chance(0.25) ? 64 + random_.below(40) : 4096;
+    metadata_limit_ = random_.chance(0.25) ? 48 + random_.below(40) : 4096;
     reader_lag_ = milliseconds(100 + random_.below(1500));
     service_away_ = cluster_ && random_.chance(0.2);
 }
@@ -315,7 +317,7 @@ void World::produce(std::size_t index) {
         if (random_.chance(0.1)) partition.log.push_back(LogEntry{});  // a marker takes an offset
         ticket.position.offset = static_cast<Offset>(partition.log.size());
         ++open_records_;
-        partition.log.push_back(LogEntry{true, std::move(payload), clock_.wall_now(), ticket.position, 0, 0, ticket.id});
+        partition.log.push_back(LogEntry{true, std::move(payload), clock_.wall_now(), ticket.position, 0, 0, ticket.id, clock_.now()});
     } else {
         ticket.position = SourcePosition{0, next_row_++};
         rows_[ticket.position.offset] = Row{std::move(payload), ticket.id, clock_.wall_now(), ticket.position, 0, 0, 0, 0, false};
@@ -388,6 +390,7 @@ void World::fault() {
             if (worker != nullptr && !produced_.empty()) {
                 const std::string id = produced_[random_.below(produced_.size())].id;
                 CancelRequest request{id, random_.chance(0.5) ? "preemption" : "user_request", "other", seconds(random_.below(20)), "test"};
+                cancel_asked_.insert(id);
                 feed(*worker, CancelTicket{request, [this, worker, id](Result<CancelAnswer> answer) {
                                                note("cancel " + id + (answer ? " accepted" : " refused"));
                                                const auto stands = worker->engine->explain(id);
@@ -806,7 +809,23 @@ void World::publish(const Ending& ending) {
         if (must && ending.compensation_id.empty()) violated("compensation: " + ending.id + " failed and got none");
         if (ending.completed && !ending.compensation_id.empty()) violated("compensation: " + ending.id + " completed and got one");
     }
+    if (ending.kind == SettlementKind::kResult && ending.outcome == Outcome::kDependencyFailed) check_dependency_failure(ending);
     endings_[ending.id].push_back(ending);
+    endings_[ending.id].back().visible_at = clock_.now();
+}
+
+// A waiter may fail by a dependency only if that failed after the waiter was submitted (rule 15).
+void World::check_dependency_failure(const Ending& ending) {
+    if (!cluster_ || verdict_.marks.contains("clock_jump") || ending.detail.find("cycle") != std::string::npos) return;
+    const auto produced = std::find_if(produced_.begin(), produced_.end(), [&](const Produced& entry) { return entry.id == ending.id; });
+    if (produced == produced_.end()) return;
+    const MonoTime since = partitions_[static_cast<std::size_t>(ending.position.partition)].log[static_cast<std::size_t>(ending.position.offset)].produced_at;
+    for (const std::string& dependency : produced->dependencies) {
+        for (const Ending& other : endings_[dependency]) {
+            if (!other.completed && other.visible_at >= since) return;
+        }
+    }
+    violated("waiting: " + ending.id + " failed by a dependency that had failed before it was submitted");
 }
 
 namespace {
@@ -822,6 +841,7 @@ Ending ending_of(const Settlement& settlement, std::size_t worker) {
     if (settlement.compensation) ending.compensation_id = settlement.compensation->ticket_id;
     ending.worker = worker;
     ending.at = settlement.result.timestamp;
+    ending.detail = settlement.result.error_message;
     return ending;
 }
 
@@ -842,7 +862,8 @@ bool World::apply_cluster(const CommitBatch& batch, std::size_t worker, CommitRe
         if (settlement.kind == SettlementKind::kRequeue) {
             const SourcePosition copy{settlement.position.partition, static_cast<Offset>(partition.log.size())};
             ++open_records_;
-            partition.log.push_back(LogEntry{true, settlement.payload, settlement.timestamp, settlement.origin, settlement.requeue_round, settlement.deliveries, settlement.ticket_id});
+            partition.log.push_back(LogEntry{true, settlement.payload, settlement.timestamp, settlement.origin, settlement.requeue_round, settlement.deliveries, settlement.ticket_id,
+                                             partition.log[static_cast<std::size_t>(settlement.position.offset)].produced_at});
             result.requeued.emplace_back(settlement.position, copy);
         }
     }

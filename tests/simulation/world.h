@@ -84,6 +84,7 @@ struct Ending {
     std::string compensation_id;
     std::size_t worker = 0;
     EpochMillis at = 0;
+    MonoTime visible_at{};
     std::string detail;
 };
 
@@ -102,6 +103,7 @@ private:
         std::uint32_t round = 0;
         std::int32_t deliveries = 0;
         std::string id;
+        MonoTime produced_at{};
     };
     struct Row {  // embedded store: one open ticket
         std::string payload;
@@ -217,6 +219,7 @@ private:
     void check_end();
     void note_hands();
     void check_status(const StatusUpdate& update);
+    void check_dependency_failure(const Ending& ending);
     [[nodiscard]] bool has_ending(const std::string& id, bool completed) const;
     [[nodiscard]] bool all_ended() const;
 
@@ -256,7 +259,7 @@ private:
     std::uint64_t next_transaction_ = 1;
     std::map<std::string, std::vector<Ending>> endings_;            // visible, by ticket
     std::map<SourcePosition, std::vector<Ending>> by_position_;     // visible, by record
-    std::set<std::string> cancelled_ok_;                            // cancel was accepted
+    std::set<std::string> cancel_asked_;                            // somebody asked to cancel it
     std::set<std::string> compensations_;                           // visible compensation ids
 
     std::vector<std::unique_ptr<Worker>> workers_;

@@ -32,6 +32,20 @@ ErrorCode class_of(int code, int system_errno) {
     }
 }
 
+// A commit that fails loses the system's word on its way up; the files still have it.
+int errno_of_files(sqlite3* db) {
+    sqlite3_file* file = nullptr;
+    int code = 0;
+    const bool have_log = sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) == SQLITE_OK &&
+                          file != nullptr && file->pMethods != nullptr;
+    if (have_log && file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &code) == SQLITE_OK && code != 0) {
+        return code;
+    }
+    code = 0;
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &code) != SQLITE_OK) return 0;
+    return code;
+}
+
 std::string_view fix_for(ErrorCode code) {
     if (code == ErrorCode::kDiskFull) return "free space on the disk of the state folder, or make it writable";
     if (code == ErrorCode::kCorrupt) return "restore a backup of the store, or start with a new state folder";
@@ -57,8 +71,10 @@ Error error_of(int extended_code, int system_errno, std::string_view detail, std
 Error last_error(sqlite3* db, std::string_view what) {
     const int code = sqlite3_extended_errcode(db);
     const int primary = code & 0xff;
-    const bool from_system = primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN || primary == SQLITE_FULL;
-    return error_of(code, from_system ? sqlite3_system_errno(db) : 0, sqlite3_errmsg(db), what);
+    int system = 0;
+    if (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN) system = sqlite3_system_errno(db);
+    if (primary == SQLITE_IOERR && system == 0) system = errno_of_files(db);
+    return error_of(code, system, sqlite3_errmsg(db), what);
 }
 
 // ------------------------------------------------------------------ Statement

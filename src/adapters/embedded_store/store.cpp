@@ -77,6 +77,7 @@ void EmbeddedStore::close(StopKind kind) {
     impl_->reader->stop();
     impl_->pool.close();
     impl_->writer->stop(kind);  // last, so that closing its connection moves the log into the file
+    impl_->lock.reset();
 }
 
 const OpenReport& EmbeddedStore::opened() const { return impl_->report; }

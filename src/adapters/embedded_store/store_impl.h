@@ -29,7 +29,7 @@ struct EmbeddedStore::Impl {
 
     const StoreOptions options;
     const Clock& clock;
-    store::FileLock lock;
+    std::optional<store::FileLock> lock;  // until closed
     store::HashKey hash_key{};
     OpenReport report;
     store::ReadPool pool;

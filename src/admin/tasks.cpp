@@ -1,0 +1,109 @@
+// Cancelling work under way (contract/services.md 4; contract/engine.md 10).
+#include <array>
+
+#include "admin/records.h"
+#include "admin/support.h"
+#include "core/codec/json_write.h"
+#include "core/codec/text.h"
+
+namespace wa::admin {
+namespace json = boost::json;
+namespace {
+
+constexpr std::int64_t kMaxGraceSeconds = 300;
+// The caller is promised an answer within 2 s.
+constexpr Duration kCancelPatience = std::chrono::milliseconds(1800);
+constexpr std::size_t kMaxReasonBytes = 200;
+
+Result<CancelRequest> read_request(const net::Request& request) {
+    WA_TRY(const json::object body, body_object(request));
+    CancelRequest cancel;
+    cancel.ticket_id = std::string(request.param("id"));
+    const auto* reason = body.if_contains("reason");
+    if (reason == nullptr || !reason->is_string() || reason->get_string().empty()) {
+        return invalid("reason", "is needed: preemption, timeout or user_request");
+    }
+    cancel.reason = std::string(utf8_prefix(text_or(body, "reason"), kMaxReasonBytes));
+    if (const auto* by = body.if_contains("preempted_by"); by != nullptr && !by->is_null()) {
+        if (!by->is_string()) return invalid("preempted_by", "must be a ticket id or null");
+        cancel.preempted_by = std::string(utf8_prefix(text_or(body, "preempted_by"), kMaxReasonBytes));
+    }
+    if (const auto* grace = body.if_contains("grace_period_seconds"); grace != nullptr && !grace->is_null()) {
+        const auto seconds = whole_number(*grace);
+        if (!seconds || *seconds < 0 || *seconds > kMaxGraceSeconds) {
+            return invalid("grace_period_seconds", "must be a whole number from 0 to 300");
+        }
+        cancel.grace = std::chrono::seconds(*seconds);
+    }
+    return cancel;
+}
+
+std::string cancel_json(const CancelRequest& request, const CancelAnswer& answer) {
+    std::string out;
+    JsonObjectWriter writer(out);
+    writer.boolean("success", answer.accepted);
+    writer.text("ticket_id", request.ticket_id);
+    writer.text("reason", request.reason);
+    writer.boolean("checkpoint_saved", false);
+    writer.null("checkpoint_key");
+    writer.text("message", answer.message);
+    writer.close();
+    return out;
+}
+
+void cancel(const std::shared_ptr<Api>& api, net::Request request, net::Responder responder) {
+    auto wanted = read_request(request);
+    if (!wanted) return responder.send(error_response(wanted.error()));
+    const auto loop = responder.loop();
+    const auto answer = share(std::move(responder));
+    auto patience = std::make_shared<std::unique_ptr<net::Loop::Timer>>();
+    *patience = loop->after(kCancelPatience, [answer] {
+        answer->send(unavailable("the engine has not answered yet; the cancellation may still take effect", 2));
+    });
+    cancel_anywhere(api, loop, *wanted, [answer, patience, asked = *wanted](Result<CancelAnswer> result) {
+        patience->reset();
+        if (result) return answer->send(json_response(cancel_json(asked, *result)));
+        if (result.error().code != ErrorCode::kNotFound) return answer->send(error_response(result.error()));
+        answer->send(net::problem(404, "Task " + asked.ticket_id + " not found or not active"));
+    });
+}
+
+// A ticket that is stored but not read yet: ended in the store, and once more in the engine, in case it was read meanwhile.
+void cancel_stored(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,
+                   std::function<void(Result<CancelAnswer>)> answer) {
+    const auto detail = api->context.store->ticket(request.ticket_id);
+    if (!detail) return answer(tl::unexpected(detail.error()));
+    const StoredPhase phase = detail->summary.phase;
+    if (phase != StoredPhase::kPending && phase != StoredPhase::kExternal) {
+        return answer(fail(ErrorCode::kNotFound, "store", "the ticket has ended: " + std::string(to_string(phase))));
+    }
+    StatusPatch patch;
+    patch.ticket_id = request.ticket_id;
+    patch.status = TicketStatus::kFailed;
+    patch.error_message = "cancelled: " + request.reason;
+    patch.actor = request.actor;
+    api->context.store->patch_status(
+        std::move(patch), on_loop<TicketSummary>(loop, [api, request, answer = std::move(answer)](Result<TicketSummary> patched) {
+            if (!patched) return answer(tl::unexpected(std::move(patched).error()));
+            api->context.engine->cancel(request, [](Result<CancelAnswer>) {});
+            answer(CancelAnswer{true, "the ticket had not been read yet; it is cancelled"});
+        }));
+}
+
+}  // namespace
+
+void cancel_anywhere(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,
+                     std::function<void(Result<CancelAnswer>)> answer) {
+    CancelRequest asked = request;
+    api->context.engine->cancel(
+        std::move(asked),
+        on_loop<CancelAnswer>(loop, [api, loop, request = std::move(request), answer = std::move(answer)](Result<CancelAnswer> result) {
+            const bool elsewhere = !result && result.error().code == ErrorCode::kNotFound && api->context.store != nullptr;
+            if (elsewhere) return cancel_stored(api, loop, request, answer);
+            answer(std::move(result));
+        }));
+}
+
+void add_task_routes(RouteTable& table) { table.write("POST", "/api/v1/tasks/{id}/cancel", cancel); }
+
+}  // namespace wa::admin
