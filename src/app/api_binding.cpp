@@ -2,6 +2,8 @@
 
 namespace wa::app {
 
-Routers bind_api(const ApiParts& /*parts*/) { return {}; }
+Routers bind_api(const ApiParts& /*parts*/) {
+    return {};
+}
 
 }  // namespace wa::app

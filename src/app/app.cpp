@@ -37,7 +37,8 @@ Result<void> add_presets(const std::vector<std::string>& examples, config::Gathe
     }
     if (commands.empty()) return {};
     std::string joined;
-    for (const std::string& command : commands) joined += (joined.empty() ? "" : ",") + command;
+    for (const std::string& command : commands)
+        joined += (joined.empty() ? "" : ",") + command;
     request.preset.emplace_back("LOCAL_RUNTIME_ALLOWED_COMMANDS", std::move(joined));
     return {};
 }
@@ -66,8 +67,9 @@ int run_dev(const cli::Invocation& invocation, const cli::DevCommand& command, c
     std::string state_dir = settings->text("STATE_DIR");
     if (state_dir.empty()) state_dir = config::default_state_dir(environment);
     if (state_dir.empty()) {
-        return bad_configuration(console, make_error(ErrorCode::kInvalidArgument, Retry::kNever, Fault::kInput, "config",
-                                                     "there is no home folder to keep the state in; give --state-dir"));
+        return bad_configuration(console,
+                                 make_error(ErrorCode::kInvalidArgument, Retry::kNever, Fault::kInput, "config",
+                                            "there is no home folder to keep the state in; give --state-dir"));
     }
     const bool colours = cli::wants_colours(invocation.global.colour, console.err_is_terminal(), environment);
     Worker worker(WorkerContext{console, clock, random, std::move(*settings), command, state_dir, colours});
@@ -87,9 +89,11 @@ int run(const std::vector<std::string>& arguments) {
         return answered->exit_code;
     }
     const auto& invocation = std::get<cli::Invocation>(parsed);
-    if (const auto* dev = std::get_if<cli::DevCommand>(&invocation.command)) return run_dev(invocation, *dev, environment, console);
+    if (const auto* dev = std::get_if<cli::DevCommand>(&invocation.command))
+        return run_dev(invocation, *dev, environment, console);
     if (std::holds_alternative<cli::RunCommand>(invocation.command)) {
-        console.err("worker-agents run needs Kafka, which this build does not have yet\n  fix: use worker-agents dev\n");
+        console.err(
+            "worker-agents run needs Kafka, which this build does not have yet\n  fix: use worker-agents dev\n");
         return cli::kExitBadConfig;
     }
     const SystemClock clock;

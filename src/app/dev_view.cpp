@@ -8,7 +8,9 @@ namespace {
 
 constexpr std::size_t kMaxNodes = 10'000;  // shown; further tickets are counted only
 
-std::string seconds(std::int64_t ms) { return std::to_string(ms / 1000) + "." + std::to_string(ms % 1000 / 100) + "s"; }
+std::string seconds(std::int64_t ms) {
+    return std::to_string(ms / 1000) + "." + std::to_string(ms % 1000 / 100) + "s";
+}
 
 }  // namespace
 
@@ -16,7 +18,8 @@ DevView::DevView(cli::Console& console, const Clock& clock, bool colours)
     : console_(console),
       clock_(clock),
       terminal_(console.out_is_terminal()),
-      progress_(cli::ProgressOptions{console.err_is_terminal() && console.out_is_terminal(), colours, console.size().width, console.size().height}),
+      progress_(cli::ProgressOptions{console.err_is_terminal() && console.out_is_terminal(), colours,
+                                     console.size().width, console.size().height}),
       started_(clock.now()) {}
 
 void DevView::expect(const std::string& plan_name, const std::vector<Ticket>& tickets) {
@@ -34,7 +37,6 @@ void DevView::expect(const std::string& plan_name, const std::vector<Ticket>& ti
 }
 
 cli::ProgressNode& DevView::node(const TicketView& ticket) {
-    
     const auto found = places_.find(ticket.ticket_id);
     if (found != places_.end()) return state_.nodes[found->second];
     if (state_.nodes.size() >= kMaxNodes) return overflow_;
@@ -51,7 +53,8 @@ void DevView::ticket_consumed(const TicketView& ticket) {
     dirty_ = true;
 }
 
-void DevView::ticket_moved(const TicketView& ticket, State /*from*/, Event /*event*/, State to, std::string_view reason) {
+void DevView::ticket_moved(const TicketView& ticket, State /*from*/, Event /*event*/, State to,
+                           std::string_view reason) {
     if (ticket.ticket_id.empty() || to == State::kSettled || to == State::kReporting) return;
     cli::ProgressNode& entry = node(ticket);
     entry.phase = std::string(phase(to));
@@ -73,7 +76,8 @@ void DevView::ticket_settled(const TicketView& ticket, const Settlement& settlem
     entry.why = success ? std::string() : settlement.result.error_message;
     dirty_ = true;
     if (!terminal_) return console_.out(write_result(settlement.result) + "\n");
-    std::string line = (success ? "✔ " : "✖ ") + cli::printable(entry.name) + "  " + entry.phase + "  " + seconds(entry.run_ms);
+    std::string line =
+        (success ? "✔ " : "✖ ") + cli::printable(entry.name) + "  " + entry.phase + "  " + seconds(entry.run_ms);
     const auto runtime = settlement.result.metadata.find("runtime");
     if (runtime != settlement.result.metadata.end()) line += "  " + cli::printable(runtime->second);
     const auto code = settlement.result.output.find("exit_code");
@@ -95,7 +99,8 @@ void DevView::finish() {
     dirty_ = true;
     refresh();
     progress_.release();
-    for (const std::string& line : results_) console_.out(line + "\n");
+    for (const std::string& line : results_)
+        console_.out(line + "\n");
     results_.clear();
     console_.err(std::to_string(completed_) + " completed, " + std::to_string(failed_) + " failed" +
                  (simulated_ > 0 ? ", " + std::to_string(simulated_) + " simulated" : std::string()) + " in " +

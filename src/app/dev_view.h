@@ -45,7 +45,7 @@ private:
     cli::ProgressState state_;
     std::map<std::string, std::size_t, std::less<>> places_;  // ticket id -> index in state_.nodes
     std::vector<std::string> results_;                        // terminal: printed at the end
-    cli::ProgressNode overflow_;  // of tickets beyond the ones shown
+    cli::ProgressNode overflow_;                              // of tickets beyond the ones shown
     MonoTime started_;
     bool dirty_ = false;
     std::size_t completed_ = 0;

@@ -6,7 +6,9 @@
 namespace wa::app {
 namespace {
 
-Error stopped() { return make_error(ErrorCode::kUnavailable, Retry::kNever, Fault::kWorker, "engine", "the worker is stopping"); }
+Error stopped() {
+    return make_error(ErrorCode::kUnavailable, Retry::kNever, Fault::kWorker, "engine", "the worker is stopping");
+}
 
 }  // namespace
 
@@ -42,11 +44,13 @@ void EngineHost::explain(std::string ticket_id, std::function<void(Result<Explan
 }
 
 void EngineHost::snapshot(std::function<void(EngineSnapshot)> answer) {
-    boost::asio::post(loop_, [this, answer = std::move(answer)] { answer(engine_ ? engine_->snapshot() : EngineSnapshot{}); });
+    boost::asio::post(loop_,
+                      [this, answer = std::move(answer)] { answer(engine_ ? engine_->snapshot() : EngineSnapshot{}); });
 }
 
 void EngineHost::drain(bool now, std::string reason) {
-    boost::asio::post(loop_, [this, now, reason = std::move(reason)]() mutable { feed(StartDrain{now, std::move(reason)}); });
+    boost::asio::post(loop_,
+                      [this, now, reason = std::move(reason)]() mutable { feed(StartDrain{now, std::move(reason)}); });
 }
 
 void EngineHost::undrain(std::function<void(Result<void>)> answer) {

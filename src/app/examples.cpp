@@ -16,13 +16,16 @@ const ExampleFile* find_file(const std::string& path) {
 }
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
-    for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
+    for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+        text.replace(at, from.size(), to);
 }
 
 Failure unknown(std::string_view name) {
     std::string known;
-    for (const std::string& each : example_names()) known += (known.empty() ? "" : ", ") + each;
-    return fail(ErrorCode::kNotFound, "examples", "there is no example \"" + std::string(name) + "\" (there are: " + known + ")");
+    for (const std::string& each : example_names())
+        known += (known.empty() ? "" : ", ") + each;
+    return fail(ErrorCode::kNotFound, "examples",
+                "there is no example \"" + std::string(name) + "\" (there are: " + known + ")");
 }
 
 Result<void> write_file(const std::filesystem::path& path, const ExampleFile& file) {
@@ -32,7 +35,9 @@ Result<void> write_file(const std::filesystem::path& path, const ExampleFile& fi
     out.write(file.content.data(), static_cast<std::streamsize>(file.content.size()));
     out.close();
     if (error || !out) return fail(ErrorCode::kUnavailable, "examples", "cannot write " + path.string());
-    if (file.executable) std::filesystem::permissions(path, std::filesystem::perms::owner_exec, std::filesystem::perm_options::add, error);
+    if (file.executable)
+        std::filesystem::permissions(path, std::filesystem::perms::owner_exec, std::filesystem::perm_options::add,
+                                     error);
     return {};
 }
 

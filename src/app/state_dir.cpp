@@ -14,14 +14,17 @@ namespace wa::app {
 namespace {
 
 Failure io_error(const std::string& what, int code) {
-    const ErrorCode kind = code == ENOSPC ? ErrorCode::kDiskFull : (code == EACCES || code == EPERM ? ErrorCode::kNotAllowed : ErrorCode::kUnavailable);
+    const ErrorCode kind = code == ENOSPC
+                               ? ErrorCode::kDiskFull
+                               : (code == EACCES || code == EPERM ? ErrorCode::kNotAllowed : ErrorCode::kUnavailable);
     return fail(kind, "state", what + ": " + std::strerror(code));
 }
 
 std::string read_all(int fd) {
     std::string text;
     std::array<char, 512> buffer{};
-    for (ssize_t got = ::pread(fd, buffer.data(), buffer.size(), 0); got > 0 && text.empty();) text.assign(buffer.data(), static_cast<std::size_t>(got));
+    for (ssize_t got = ::pread(fd, buffer.data(), buffer.size(), 0); got > 0 && text.empty();)
+        text.assign(buffer.data(), static_cast<std::size_t>(got));
     return text;
 }
 
@@ -29,7 +32,8 @@ Result<void> write_whole(const std::filesystem::path& path, const std::string& t
     const std::filesystem::path fresh = path.string() + ".new";
     const Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!file) return io_error("cannot write " + fresh.string(), errno);
-    if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(file.get()) != 0) {
+    if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+        ::fsync(file.get()) != 0) {
         return io_error("cannot write " + fresh.string(), errno);
     }
     if (::rename(fresh.c_str(), path.c_str()) != 0) return io_error("cannot replace " + path.string(), errno);
@@ -49,23 +53,28 @@ Result<StateDir> StateDir::open(const std::filesystem::path& path) {
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
         std::string holder = read_all(lock.get());
         if (holder.empty()) holder = "unknown";
-        return fail(ErrorCode::kConflict, "state", "the state folder " + path.string() + " is in use by process " + holder);
+        return fail(ErrorCode::kConflict, "state",
+                    "the state folder " + path.string() + " is in use by process " + holder);
     }
     const std::string pid = std::to_string(::getpid());
-    if (::ftruncate(lock.get(), 0) != 0 || ::pwrite(lock.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+    if (::ftruncate(lock.get(), 0) != 0 ||
+        ::pwrite(lock.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
         return io_error("cannot write " + lock_path.string(), errno);
     }
     return StateDir(std::filesystem::weakly_canonical(path, error), std::move(lock));
 }
 
-std::string StateDir::marker() const { return uuid5("state:" + path_.string()); }
+std::string StateDir::marker() const {
+    return uuid5("state:" + path_.string());
+}
 
 Result<std::string> StateDir::token(Random& random) const {
     const std::filesystem::path path = path_ / "token";
     const Fd existing(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (existing) {
         std::string text = read_all(existing.get());
-        while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+        while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
+            text.pop_back();
         if (text.size() >= 32) return text;
     } else if (errno != ENOENT) {
         return io_error("cannot read " + path.string(), errno);
@@ -80,7 +89,9 @@ Result<std::string> StateDir::token(Random& random) const {
     return token;
 }
 
-Result<void> StateDir::write_endpoints(const std::string& json) const { return write_whole(path_ / "endpoints", json); }
+Result<void> StateDir::write_endpoints(const std::string& json) const {
+    return write_whole(path_ / "endpoints", json);
+}
 
 void StateDir::remove_endpoints() const {
     std::error_code ignored;

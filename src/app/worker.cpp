@@ -110,8 +110,10 @@ Result<void> Worker::open_parts() {
     agent_id_ = settings_.has("AGENT_ID") ? settings_.text("AGENT_ID") : uuid4(context_.random);
 
     observability::LogOptions log_options;
-    log_options.level = observability::parse_log_level(settings_.text("LOG_LEVEL")).value_or(observability::LogLevel::kInfo);
-    log_options.format = observability::parse_log_format(settings_.text("LOG_FORMAT")).value_or(observability::LogFormat::kAuto);
+    log_options.level =
+        observability::parse_log_level(settings_.text("LOG_LEVEL")).value_or(observability::LogLevel::kInfo);
+    log_options.format =
+        observability::parse_log_format(settings_.text("LOG_FORMAT")).value_or(observability::LogFormat::kAuto);
     // The view and the log share the terminal: only what is worth interrupting the view is written.
     const bool quiet = context_.command.exit && settings_.origin("LOG_LEVEL").layer == config::Layer::kDefault;
     if (quiet) log_options.level = observability::LogLevel::kError;
@@ -119,10 +121,12 @@ Result<void> Worker::open_parts() {
     log_options.instance_id = agent_id_;
     log_options.secrets = settings_.secret_values();
     log_ = std::make_unique<observability::Log>(std::move(log_options), context_.clock);
-    log_->info("worker_agent_starting", {{"state_dir", state_->path().string()}, {"pid", static_cast<std::int64_t>(::getpid())}});
-    metrics_ = std::make_unique<observability::Metrics>(registry_, context_.clock,
-                                                        observability::BuildFacts{kVersion, kRevision, agent_id_, settings_.text("ENVIRONMENT")},
-                                                        static_cast<std::size_t>(settings_.integer("MAX_CONCURRENT_TICKETS")));
+    log_->info("worker_agent_starting",
+               {{"state_dir", state_->path().string()}, {"pid", static_cast<std::int64_t>(::getpid())}});
+    metrics_ = std::make_unique<observability::Metrics>(
+        registry_, context_.clock,
+        observability::BuildFacts{kVersion, kRevision, agent_id_, settings_.text("ENVIRONMENT")},
+        static_cast<std::size_t>(settings_.integer("MAX_CONCURRENT_TICKETS")));
     hub_ = std::make_unique<observability::EventHub>(context_.clock);
     health_ = std::make_unique<observability::Health>(context_.clock);
     pulse_ = &health_->add_pulse("engine");
@@ -157,8 +161,10 @@ Result<void> Worker::open_parts() {
         if (!health.ok) return health.error;
         return std::nullopt;
     });
-    if (store_->opened().interrupted > 0) log_->warning("attempts_interrupted", {{"count", store_->opened().interrupted}});
-    task_logs_ = std::make_unique<FileTaskLogs>(FileTaskLogsOptions{(state_->path() / "logs").string(), {}}, context_.clock);
+    if (store_->opened().interrupted > 0)
+        log_->warning("attempts_interrupted", {{"count", store_->opened().interrupted}});
+    task_logs_ =
+        std::make_unique<FileTaskLogs>(FileTaskLogsOptions{(state_->path() / "logs").string(), {}}, context_.clock);
     return {};
 }
 
@@ -172,7 +178,8 @@ EngineOptions Worker::engine_options() const {
     options.max_parked = static_cast<std::size_t>(settings_.integer("MAX_PARKED_TICKETS"));
     options.timeout_multiplier = settings_.real("TASK_TIMEOUT_MULTIPLIER");
     options.max_retries = static_cast<std::int32_t>(settings_.integer("MAX_RETRIES_PER_TICKET"));
-    options.backoff = BackoffPolicy{settings_.duration("RETRY_BACKOFF_BASE_SECONDS"), settings_.duration("RETRY_BACKOFF_MAX_SECONDS")};
+    options.backoff = BackoffPolicy{settings_.duration("RETRY_BACKOFF_BASE_SECONDS"),
+                                    settings_.duration("RETRY_BACKOFF_MAX_SECONDS")};
     options.deadline_mode = deadline_mode(settings_.text("SLA_DEADLINE_MODE"));
     options.dependency_interval = settings_.duration("DEPENDENCY_CHECK_INTERVAL_SECONDS");
     options.dependency_attempts = static_cast<std::int32_t>(settings_.integer("DEPENDENCY_CHECK_MAX_ATTEMPTS"));
@@ -205,13 +212,15 @@ void Worker::make_flow() {
     if (auto prepared = local_->prepare(context_.random); !prepared) {
         log_->error("local_runtime_unavailable", {{"error", prepared.error().describe()}});
     }
-    const SimulationPolicy policy = settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
+    const SimulationPolicy policy =
+        settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
     simulation_ = std::make_unique<SimulationRuntime>(loop_, context_.clock, context_.random, policy);
     ExecuteOptions execute;
     execute.runtimes.default_runtime = settings_.text("DEFAULT_RUNTIME");
     execute.runtimes.chain = settings_.list("RUNTIME_FALLBACK_CHAIN");
     execute.fallback_on = parse_fallback_on(settings_.text("RUNTIME_FALLBACK_ON")).value_or(FallbackOn::kUnavailable);
-    execute_ = std::make_unique<ExecuteExecutor>(context_.clock, std::move(execute), std::vector<Runtime*>{local_.get(), simulation_.get()});
+    execute_ = std::make_unique<ExecuteExecutor>(context_.clock, std::move(execute),
+                                                 std::vector<Runtime*>{local_.get(), simulation_.get()});
 
     log_observer_ = std::make_unique<observability::LogObserver>(*log_);
     event_feed_ = std::make_unique<observability::EventFeed>(*hub_);
@@ -228,17 +237,25 @@ void Worker::make_flow() {
 
     host_ = std::make_unique<EngineHost>(loop_);
     const Post post = [this](std::function<void()> action) { boost::asio::post(loop_, std::move(action)); };
-    const auto deliver = [this](auto input) { std::visit([this](auto& value) { host_->feed(std::move(value)); }, input); };
-    source_ = std::make_unique<EmbeddedSource>(*store_, post, [deliver](SourceInput input) { deliver(std::move(input)); });
-    sink_ = std::make_unique<EmbeddedSink>(*store_, post, [deliver](SinkInput input) { deliver(std::move(input)); },
-                                           EmbeddedSinkOptions{[](const ExecutionResult& result) { return write_result(result); },
-                                                               [](const Ticket& ticket) { return write_ticket(ticket); }, false});
-    tickets_ = std::make_unique<EmbeddedTicketService>(*store_, post, [this](DependencyStatuses statuses) { host_->feed(std::move(statuses)); });
-    EnginePorts ports{*source_, *sink_, *tickets_, *observers_, context_.clock, context_.random, {}, [](std::string_view payload) { return parse_ticket(payload); }};
+    const auto deliver = [this](auto input) {
+        std::visit([this](auto& value) { host_->feed(std::move(value)); }, input);
+    };
+    source_ =
+        std::make_unique<EmbeddedSource>(*store_, post, [deliver](SourceInput input) { deliver(std::move(input)); });
+    sink_ = std::make_unique<EmbeddedSink>(
+        *store_, post, [deliver](SinkInput input) { deliver(std::move(input)); },
+        EmbeddedSinkOptions{[](const ExecutionResult& result) { return write_result(result); },
+                            [](const Ticket& ticket) { return write_ticket(ticket); }, false});
+    tickets_ = std::make_unique<EmbeddedTicketService>(
+        *store_, post, [this](DependencyStatuses statuses) { host_->feed(std::move(statuses)); });
+    EnginePorts ports{
+        *source_,       *sink_,          *tickets_, *observers_,
+        context_.clock, context_.random, {},        [](std::string_view payload) { return parse_ticket(payload); }};
     for (const std::string& name : settings_.list("SUPPORTED_TASK_TYPES")) {
         if (parse_task_type(name) == TaskType::kExecute) ports.executors.emplace(TaskType::kExecute, execute_.get());
     }
-    for (const auto& [type, executor] : ports.executors) metrics_->executor_registered(type);
+    for (const auto& [type, executor] : ports.executors)
+        metrics_->executor_registered(type);
     host_->adopt(std::make_unique<Engine>(engine_options(), std::move(ports)));
 }
 
@@ -253,14 +270,18 @@ Result<void> Worker::serve() {
     options.socket_path = state_->socket().string();
     options.token = token;
     options.on_notice = [this](const net::Notice& notice) {
-        const auto level = notice.level == net::Notice::Level::kError ? observability::LogLevel::kError
+        const auto level = notice.level == net::Notice::Level::kError     ? observability::LogLevel::kError
                            : notice.level == net::Notice::Level::kWarning ? observability::LogLevel::kWarning
                                                                           : observability::LogLevel::kInfo;
         log_->log(level, notice.event, {{"detail", notice.message}});
     };
-    options.on_served = [this](const net::Served& served) { metrics_->http_request(served.method, served.pattern, served.status, served.took); };
-    ApiParts parts{*store_, *host_, *task_logs_, *log_, registry_, *metrics_, *hub_, *health_, context_.clock, context_.random, settings_,
-                   agent_id_, *local_, *spawner_, state_->path().string(), engine_options()};
+    options.on_served = [this](const net::Served& served) {
+        metrics_->http_request(served.method, served.pattern, served.status, served.took);
+    };
+    ApiParts parts{*store_,         *host_,    *task_logs_, *log_,          registry_,
+                   *metrics_,       *hub_,     *health_,    context_.clock, context_.random,
+                   settings_,       agent_id_, *local_,     *spawner_,      state_->path().string(),
+                   engine_options()};
     Routers routers = bind_api(parts);
     WA_TRY(server_, net::HttpServer::start(std::move(options), std::move(routers.api), std::move(routers.metrics)));
     const net::Endpoints& at = server_->endpoints();
@@ -271,8 +292,9 @@ Result<void> Worker::serve() {
                                   {"pid", static_cast<std::int64_t>(::getpid())}};
     WA_CHECKED(state_->write_endpoints(boost::json::serialize(endpoints) + "\n"));
     if (!context_.command.exit) {
-        context_.console.err("worker-agents " + std::string(kVersion) + "  http://" + host + ":" + std::to_string(at.port) + "  state " +
-                             state_->path().string() + "\n  token in " + (state_->path() / "token").string() +
+        context_.console.err("worker-agents " + std::string(kVersion) + "  http://" + host + ":" +
+                             std::to_string(at.port) + "  state " + state_->path().string() + "\n  token in " +
+                             (state_->path() / "token").string() +
                              "; stop with Ctrl-C (once: finish what runs, twice: cancel and hand back)\n");
     }
     return {};
@@ -293,13 +315,16 @@ void Worker::begin() {
 
 Result<void> Worker::submit_examples() {
     for (const std::string& name : context_.command.examples) {
-        const std::string run_folder = settings_.text("LOCAL_RUNTIME_WORKING_DIR") + "/" + name + "-" + uuid4(context_.random).substr(0, 8);
-        WA_TRY(const ExamplePlan example, unpack_example(name, (state_->path() / "examples" / name).string(), run_folder));
+        const std::string run_folder =
+            settings_.text("LOCAL_RUNTIME_WORKING_DIR") + "/" + name + "-" + uuid4(context_.random).substr(0, 8);
+        WA_TRY(const ExamplePlan example,
+               unpack_example(name, (state_->path() / "examples" / name).string(), run_folder));
         PlanContext plan_context{context_.random, context_.clock.wall_now(), "examples/" + name + "/plan.yaml", name};
         PlanReading reading = read_plan_text(example.text, TextFormat::kYaml, plan_context);
         if (!reading.plan) {
-            return fail(ErrorCode::kInternal, "examples", "the example " + name + " is not a valid plan: " +
-                                                              (reading.problems.empty() ? std::string() : reading.problems.front().message));
+            return fail(ErrorCode::kInternal, "examples",
+                        "the example " + name + " is not a valid plan: " +
+                            (reading.problems.empty() ? std::string() : reading.problems.front().message));
         }
         SubmitRequest request;
         request.plan_id = reading.plan->plan_id;
@@ -341,8 +366,9 @@ void Worker::on_signal(int number) {
     draining_ = true;
     interrupted_ = true;
     const FlowGauges gauges = host_->engine()->gauges();
-    context_.console.err(signals_seen_ == 1 ? "draining: " + std::to_string(gauges.executing) + " running; again to cancel now\n"
-                                            : "cancelling what still runs; it is handed back\n");
+    context_.console.err(signals_seen_ == 1
+                             ? "draining: " + std::to_string(gauges.executing) + " running; again to cancel now\n"
+                             : "cancelling what still runs; it is handed back\n");
     host_->feed(StartDrain{signals_seen_ > 1, "signal"});
 }
 
@@ -399,7 +425,8 @@ int Worker::report_and_close() {
     if (fatal_) return failed_to_start(*fatal_);
     if (left_behind) return kExitNotFlushed;
     if (!context_.command.exit || !view_) return 0;
-    if (view_->failed() > 0 || (view_->simulated() > 0 && !context_.command.allow_simulated)) return cli::kExitWorkFailed;
+    if (view_->failed() > 0 || (view_->simulated() > 0 && !context_.command.allow_simulated))
+        return cli::kExitWorkFailed;
     return 0;
 }
 

@@ -1,11 +1,11 @@
-// The worker on one machine: every part, made in order and ended in the opposite order. This is the only place that knows
-// all of them.
+// The worker on one machine: every part, made in order and ended in the opposite order. This is the only place that
+// knows all of them.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>

@@ -1,8 +1,8 @@
 // The one error type of the project, and Result<T>.
 //
-// An Error answers four questions by type, never by text: what class of thing happened (ErrorCode), may trying again help
-// (Retry), whose fault is it (Fault), and who said so (origin). The message is for people and names what to do where it can.
-// Errors are values; exceptions do not cross a folder.
+// An Error answers four questions by type, never by text: what class of thing happened (ErrorCode), may trying again
+// help (Retry), whose fault is it (Fault), and who said so (origin). The message is for people and names what to do
+// where it can. Errors are values; exceptions do not cross a folder.
 #pragma once
 
 #include <chrono>
@@ -18,24 +18,24 @@
 namespace wa {
 
 enum class ErrorCode : std::uint8_t {
-    kInvalidArgument,    // input is well-formed but not acceptable (wrong type, out of range, unknown field)
-    kMalformed,          // bytes could not be parsed at all
+    kInvalidArgument,  // input is well-formed but not acceptable (wrong type, out of range, unknown field)
+    kMalformed,        // bytes could not be parsed at all
     kNotFound,
-    kConflict,           // exists already, or is in the wrong state for the request
-    kNotAllowed,         // refused by policy (allow-list, authentication, Host/Origin check)
-    kUnsupported,        // a task type, runtime or format that this build does not serve
-    kLimitExceeded,      // over a documented bound
-    kUnavailable,        // the other side cannot be reached or refuses to work now
-    kTimeout,            // an attempt ran out of its time
-    kDeadlineExceeded,   // the ticket ran out of its time
+    kConflict,          // exists already, or is in the wrong state for the request
+    kNotAllowed,        // refused by policy (allow-list, authentication, Host/Origin check)
+    kUnsupported,       // a task type, runtime or format that this build does not serve
+    kLimitExceeded,     // over a documented bound
+    kUnavailable,       // the other side cannot be reached or refuses to work now
+    kTimeout,           // an attempt ran out of its time
+    kDeadlineExceeded,  // the ticket ran out of its time
     kCancelled,
-    kExecutionFailed,    // the work itself ran and failed (exit code, red tests)
+    kExecutionFailed,  // the work itself ran and failed (exit code, red tests)
     kDependencyFailed,
     kDependencyTimeout,
-    kInterrupted,        // the worker went away in the middle
+    kInterrupted,  // the worker went away in the middle
     kDiskFull,
-    kCorrupt,            // stored data is not what it must be
-    kInternal,           // a defect of ours
+    kCorrupt,   // stored data is not what it must be
+    kInternal,  // a defect of ours
 };
 
 enum class Retry : std::uint8_t { kNever, kAfterBackoff, kAfterHint };
@@ -83,12 +83,12 @@ using Failure = tl::unexpected<Error>;
 #define WA_CONCAT_INNER(a, b) a##b
 #define WA_CONCAT(a, b) WA_CONCAT_INNER(a, b)
 // Binds the value of `expr` to `decl`, or returns its error from the enclosing function.
-#define WA_TRY(decl, expr)                                                                                   \
-    auto WA_CONCAT(wa_result_, __LINE__) = (expr);                                                           \
+#define WA_TRY(decl, expr)                                                                                             \
+    auto WA_CONCAT(wa_result_, __LINE__) = (expr);                                                                     \
     if (!WA_CONCAT(wa_result_, __LINE__)) return ::tl::unexpected(std::move(WA_CONCAT(wa_result_, __LINE__)).error()); \
     decl = std::move(*WA_CONCAT(wa_result_, __LINE__))
 // The same for Result<void>.
-#define WA_CHECKED(expr)                                                                                     \
-    do {                                                                                                     \
-        if (auto wa_checked = (expr); !wa_checked) return ::tl::unexpected(std::move(wa_checked).error());   \
+#define WA_CHECKED(expr)                                                                                   \
+    do {                                                                                                   \
+        if (auto wa_checked = (expr); !wa_checked) return ::tl::unexpected(std::move(wa_checked).error()); \
     } while (false)

@@ -23,7 +23,9 @@ std::int64_t Random::between(std::int64_t low, std::int64_t high) {
     return static_cast<std::int64_t>(static_cast<std::uint64_t>(low) + (span == 0 ? next() : below(span)));
 }
 
-double Random::unit() { return static_cast<double>(next() >> 11U) * 0x1.0p-53; }
+double Random::unit() {
+    return static_cast<double>(next() >> 11U) * 0x1.0p-53;
+}
 
 SeededRandom::SeededRandom(std::uint64_t seed) {
     for (auto& word : state_) {
@@ -58,7 +60,8 @@ std::string uuid4(Random& random) {
     boost::uuids::uuid id{};
     for (std::size_t half = 0; half < 2; ++half) {
         std::uint64_t bits = random.next();
-        for (std::size_t i = 0; i < 8; ++i, bits >>= 8U) id.data[half * 8 + i] = static_cast<std::uint8_t>(bits);
+        for (std::size_t i = 0; i < 8; ++i, bits >>= 8U)
+            id.data[half * 8 + i] = static_cast<std::uint8_t>(bits);
     }
     id.data[6] = static_cast<std::uint8_t>((id.data[6] & 0x0fU) | 0x40U);
     id.data[8] = static_cast<std::uint8_t>((id.data[8] & 0x3fU) | 0x80U);

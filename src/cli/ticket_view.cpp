@@ -421,7 +421,8 @@ std::string worker_page(const json::object& status, const json::object& readines
                 std::string(kPlain) + "\n";
     out += first;
     out += field_line("Version", text_of(object_of(status, "telemetry"), "version"));
-    if (const auto up = number_of(status, "uptime_seconds")) out += field_line("Up", age_text(*up * 1000));
+    if (const auto up = number_of(status, "uptime_seconds"); up && *up >= 0 && *up < 10'000'000'000)
+        out += field_line("Up", age_text(*up * 1000));
     out += field_line("Slots", text_of(status, "active_tasks") + "/" + text_of(status, "max_concurrent_tasks"));
     out += field_line("In flight", text_of(status, "in_flight"));
     const json::object& queue =
@@ -508,15 +509,16 @@ ProgressState plan_progress(const json::object& plan, std::int64_t now, std::siz
         one.why = first_line(facts.why);
         state.nodes.push_back(std::move(one));
     }
-    state.total = std::max<std::size_t>(
-        nodes.size(), static_cast<std::size_t>(std::max<std::int64_t>(0, number_of(head, "total").value_or(0))));
+    constexpr std::int64_t kMostTickets = 10'000'000;
+    const std::int64_t said = std::clamp<std::int64_t>(number_of(head, "total").value_or(0), 0, kMostTickets);
+    state.total = std::max(nodes.size(), static_cast<std::size_t>(said));
     for (const json::value& step : array_of(plan, "critical_path")) {
         const std::string text =
             step.is_object() ? text_of(step.get_object(), {"task_id", "name", "ticket_id"}) : scalar_text(step);
         const auto name = names.find(text);
         state.critical_path.push_back(name == names.end() ? text : name->second);
     }
-    const std::int64_t created = number_of(head, "created_at").value_or(now);
+    const std::int64_t created = moment_of(head, {"created_at"}).value_or(now);
     state.elapsed_ms = std::max<std::int64_t>(0, (open || last_end == 0 ? now : last_end) - created);
     return state;
 }

@@ -12,7 +12,8 @@
 namespace wa::config {
 namespace {
 
-constexpr std::size_t kShownText = 80;  // of a refused value, in a message
+constexpr std::size_t kShownText = 80;       // of a refused value, in a message
+constexpr std::size_t kMaxSuggestions = 50;  // looking for the nearest name takes time
 
 // What one layer says about one setting.
 struct Given {
@@ -236,9 +237,12 @@ private:
     }
 
     void report_unknown(const std::string& where, std::string_view name, Severity severity, bool as_key) {
-        const std::vector<std::string_view> names = all_names();
-        const std::string_view near = closest(name, names);
         std::string fix;
+        std::string_view near;
+        if (++unknown_ <= kMaxSuggestions) {
+            const std::vector<std::string_view> names = all_names();
+            near = closest(name, names);
+        }
         if (!near.empty()) fix = "did you mean " + (as_key ? file_key(near) : std::string(near)) + "?";
         report(severity, where, {}, "unknown " + std::string(as_key ? "key " : "setting ") + quoted(name),
                std::move(fix));
@@ -363,6 +367,7 @@ private:
     std::array<LayerValues, 6> layers_;
     Loaded out_;
     std::size_t errors_ = 0;
+    std::size_t unknown_ = 0;
 };
 
 std::string default_state_dir(const Environment& environment) {

@@ -4,7 +4,9 @@
 
 namespace wa {
 
-std::size_t Engine::in_flight() const { return admitted_; }
+std::size_t Engine::in_flight() const {
+    return admitted_;
+}
 
 std::size_t Engine::executing() const {
     return count(State::kStarting) + count(State::kRunning) + count(State::kCancelling);
@@ -26,7 +28,8 @@ Engine::Verdict Engine::window_verdict() const {
     if (drain_ != DrainPhase::kNone) return {false, "draining", "this worker is draining: nothing new is started"};
     if (admitted_ >= options_.max_concurrent_tickets) {
         return {false, "intake-paused",
-                std::to_string(admitted_) + " of " + std::to_string(options_.max_concurrent_tickets) + " tickets in flight"};
+                std::to_string(admitted_) + " of " + std::to_string(options_.max_concurrent_tickets) +
+                    " tickets in flight"};
     }
     return {};
 }
@@ -49,8 +52,10 @@ Engine::Verdict Engine::slot_verdict() const {
     if (!sink_healthy_) return {false, "sink-unavailable", "results cannot be stored: " + sink_error_};
     if (broken(Variant::kNoSlotLimit)) return {};
     if (executing() + quarantined_ >= options_.max_concurrent_tasks) {
-        std::string detail = std::to_string(executing()) + " of " + std::to_string(options_.max_concurrent_tasks) + " slots busy";
-        if (quarantined_ > 0) detail += ", " + std::to_string(quarantined_) + " held by attempts that could not be stopped";
+        std::string detail =
+            std::to_string(executing()) + " of " + std::to_string(options_.max_concurrent_tasks) + " slots busy";
+        if (quarantined_ > 0)
+            detail += ", " + std::to_string(quarantined_) + " held by attempts that could not be stopped";
         return {false, "slots-full", std::move(detail)};
     }
     return {};
@@ -68,7 +73,8 @@ void Engine::leave_queues(Slot slot) {
     TicketRecord& record = records_[slot];
     if (!record.queued_entry) return;
     record.queued_entry = false;
-    const bool removed = record.state == State::kReady ? ready_.remove(record.active->entry) : queue_.remove(record.active->entry);
+    const bool removed =
+        record.state == State::kReady ? ready_.remove(record.active->entry) : queue_.remove(record.active->entry);
     WA_CHECK(removed, "a queued ticket stands in its queue");
 }
 

@@ -1,5 +1,5 @@
-// Leaving in good order (contract/engine.md 11, interface.md "signals and drain"): stop taking, let what runs finish up to
-// the grace, cancel the rest and give it back, commit, and say so. A ticket that is given back gets no result.
+// Leaving in good order (contract/engine.md 11, interface.md "signals and drain"): stop taking, let what runs finish up
+// to the grace, cancel the rest and give it back, commit, and say so. A ticket that is given back gets no result.
 #include <utility>
 
 #include "flow/engine.h"
@@ -22,7 +22,8 @@ void Engine::on_undrain(StopDrain& stop) {
         const bool never = drain_ == DrainPhase::kNone;
         if (stop.answer) {
             stop.answer(never ? Result<void>{}
-                              : Result<void>(fail(ErrorCode::kConflict, "engine", "the drain has gone too far: running tickets were cancelled")));
+                              : Result<void>(fail(ErrorCode::kConflict, "engine",
+                                                  "the drain has gone too far: running tickets were cancelled")));
         }
         return;
     }
@@ -56,7 +57,8 @@ void Engine::finish_drain() {
         if (broken(Variant::kDrainSettles)) {
             if (record.state == State::kParked) wake(records_[slot]);
             if (record.active) {
-                decide(slot, Outcome::kCancelled, make_error(ErrorCode::kCancelled, Retry::kNever, Fault::kWorker, "engine", "drained"), nullptr);
+                decide(slot, Outcome::kCancelled,
+                       make_error(ErrorCode::kCancelled, Retry::kNever, Fault::kWorker, "engine", "drained"), nullptr);
                 continue;
             }
         }

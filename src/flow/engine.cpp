@@ -54,14 +54,15 @@ void Engine::process(EngineInput& input) {
     std::visit(Dispatch{*this}, input);
 }
 
-// What can go on after an input: places are granted, outcomes are sent, intake is opened or closed. Each decision is made
-// here and nowhere else.
+// What can go on after an input: places are granted, outcomes are sent, intake is opened or closed. Each decision is
+// made here and nowhere else.
 void Engine::pump() {
     grant_window();
     grant_slots();
     release_partitions();
     finish_drain();
-    while (count(State::kParked) + count(State::kHeld) > options_.max_parked && !rotation_blocked_) requeue_longest_parked();
+    while (count(State::kParked) + count(State::kHeld) > options_.max_parked && !rotation_blocked_)
+        requeue_longest_parked();
     commit_next();
     send_lookups();
     if (cycles_unchecked_ && admitted_ == 0 && ready_.empty()) sweep_for_cycles();
@@ -70,9 +71,11 @@ void Engine::pump() {
 
 void Engine::on_time() {
     const MonoTime now = ports_.clock.now();
-    while (const auto timer = timers_.pop_due(now)) fire(*timer);
+    while (const auto timer = timers_.pop_due(now))
+        fire(*timer);
     constexpr std::size_t kSlack = 1024;
-    if (timers_.size() > 4 * live_ + kSlack) timers_.compact([this](const Timer& timer) { return timer_is_live(timer); });
+    if (timers_.size() > 4 * live_ + kSlack)
+        timers_.compact([this](const Timer& timer) { return timer_is_live(timer); });
 }
 
 bool Engine::timer_is_live(const Timer& timer) const {
@@ -125,7 +128,9 @@ void Engine::fire(const Timer& timer) {
     }
 }
 
-void Engine::attempt_ended(AttemptKey key, AttemptReport report) { handle(AttemptEnded{key, std::move(report)}); }
+void Engine::attempt_ended(AttemptKey key, AttemptReport report) {
+    handle(AttemptEnded{key, std::move(report)});
+}
 
 Engine::Slot Engine::new_record() {
     Slot slot = 0;
@@ -164,7 +169,8 @@ void Engine::free_record(Slot slot) {
     if (entry.in_hand == slot) entry.in_hand = kNoSlot;
     std::erase(entry.held, slot);
     if (entry.in_hand == kNoSlot) release_held(node);
-    if (entry.in_hand == kNoSlot && entry.held.empty() && entry.waiters.size() > entry.stale_waiters && entry.ending != Ending::kCompleted) {
+    if (entry.in_hand == kNoSlot && entry.held.empty() && entry.waiters.size() > entry.stale_waiters &&
+        entry.ending != Ending::kCompleted) {
         // Others still wait for it, and from here on nobody in this process will tell them.
         set_known_open(entry, entry.known_open);
         ask_for(node);

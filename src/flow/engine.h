@@ -2,9 +2,10 @@
 // exactly one outcome.
 //
 // It is a state machine without threads, sockets or a clock of its own: inputs are handed in by handle(), time by the
-// injected clock, and everything that it wants done goes out through ports. The same object runs under the real loop and
-// under the simulator. The files of this folder follow a ticket's way:
-//   intake.cpp -> waiting.cpp -> admission.cpp -> execution.cpp -> reporting.cpp (-> ownership.cpp, drain.cpp, explain.cpp)
+// injected clock, and everything that it wants done goes out through ports. The same object runs under the real loop
+// and under the simulator. The files of this folder follow a ticket's way:
+//   intake.cpp -> waiting.cpp -> admission.cpp -> execution.cpp -> reporting.cpp (-> ownership.cpp, drain.cpp,
+//   explain.cpp)
 //
 // Threading: one loop. A port may answer from inside a call; the input then waits until the current one is finished.
 #pragma once
@@ -48,30 +49,30 @@ enum class DeadlineMode : std::uint8_t { kEnforce, kWarn, kOff };
 
 struct EngineOptions {
     std::string agent_id = "worker";
-    std::size_t max_concurrent_tasks = 5;       // execution slots
-    std::size_t max_concurrent_tickets = 10;    // in-flight window
+    std::size_t max_concurrent_tasks = 5;     // execution slots
+    std::size_t max_concurrent_tickets = 10;  // in-flight window
     double pause_threshold = 0.8;
     double resume_threshold = 0.5;
     std::size_t max_parked = 100'000;
     double timeout_multiplier = 1.5;
-    std::int32_t max_retries = 3;               // when the ticket does not say
+    std::int32_t max_retries = 3;  // when the ticket does not say
     BackoffPolicy backoff;
     DeadlineMode deadline_mode = DeadlineMode::kEnforce;
     Duration dependency_interval = std::chrono::seconds(5);
-    std::int32_t dependency_attempts = 60;      // times the interval: how long a dependency may stay unknown
+    std::int32_t dependency_attempts = 60;            // times the interval: how long a dependency may stay unknown
     Duration stop_grace = std::chrono::seconds(10);   // TERM to KILL
     Duration stop_margin = std::chrono::seconds(5);   // after the grace: then it counts as not stoppable
     Duration revoke_grace = std::chrono::seconds(5);  // cluster-rule 3
     Duration shutdown_grace = std::chrono::seconds(30);
-    Duration aging_step = std::chrono::seconds(60);   // waiting that lifts a ticket by one priority class
+    Duration aging_step = std::chrono::seconds(60);  // waiting that lifts a ticket by one priority class
     Duration commit_retry = std::chrono::milliseconds(500);
-    std::int32_t max_deliveries = 3;            // unclean deaths that a ticket may be near
+    std::int32_t max_deliveries = 3;  // unclean deaths that a ticket may be near
     std::int32_t breaker_threshold = 5;
     Duration breaker_cool_down = std::chrono::seconds(60);
     std::size_t max_known_endings = 200'000;
-    bool reads_results = false;                 // cluster: a results reader feeds endings, rule 15 waits for it
+    bool reads_results = false;  // cluster: a results reader feeds endings, rule 15 waits for it
     bool compensation_enabled = true;
-    bool compensation_supported = false;        // COMPENSATE is a served task type here
+    bool compensation_supported = false;  // COMPENSATE is a served task type here
     bool simulation_allowed = true;
 #ifdef WA_BROKEN_VARIANTS
     Variant variant = Variant::kNone;
@@ -85,7 +86,7 @@ struct EnginePorts {
     FlowObserver& observer;
     const Clock& clock;
     Random& random;
-    std::map<TaskType, Executor*> executors;                              // served task types
+    std::map<TaskType, Executor*> executors;  // served task types
     std::function<Result<Ticket>(std::string_view payload)> decode;
 };
 
@@ -107,7 +108,8 @@ struct StopDrain {
 struct TimePassed {};
 
 using EngineInput = std::variant<Record, PartitionAssigned, PartitionRevoked, CommitResult, SinkRecovered, AttemptEnded,
-                                 DependencyStatuses, EndingSeen, ResultsReaderCaughtUp, CancelTicket, StartDrain, StopDrain, TimePassed>;
+                                 DependencyStatuses, EndingSeen, ResultsReaderCaughtUp, CancelTicket, StartDrain,
+                                 StopDrain, TimePassed>;
 
 enum class DrainPhase : std::uint8_t { kNone, kDraining, kCancelling, kDrained };
 
@@ -167,8 +169,8 @@ private:
         std::string compensation_id;
         std::optional<AttemptReport> last;
         std::optional<Settlement> settlement;
-        bool held_back = false;       // its target refuses it for now (rule 8)
-        std::int32_t too_large = 0;   // how often its result was refused as too large
+        bool held_back = false;      // its target refuses it for now (rule 8)
+        std::int32_t too_large = 0;  // how often its result was refused as too large
     };
     struct TicketRecord {
         std::uint32_t generation = 0;
@@ -177,7 +179,7 @@ private:
         bool admitted = false;         // holds a place in the in-flight window
         bool uncertain_start = false;  // an earlier owner may have been running it: count before start (rule 4)
         bool in_batch = false;
-        bool queued_entry = false;     // stands in ready_ or queue_
+        bool queued_entry = false;  // stands in ready_ or queue_
         NodeId node = 0;
         SourcePosition position;
         SourcePosition origin;
@@ -201,8 +203,8 @@ private:
         Epoch epoch = 0;
         OffsetTracker tracker{0};
         Offset uncertain_below = 0;
-        bool dirty = false;       // offsets or metadata moved without a settlement
-        bool marked = false;      // a commit of ours has taken back the last owner's "clean"
+        bool dirty = false;   // offsets or metadata moved without a settlement
+        bool marked = false;  // a commit of ours has taken back the last owner's "clean"
         bool releasing = false;
         bool release_overdue = false;
         bool clean_committed = false;
@@ -364,13 +366,13 @@ private:
     std::uint64_t next_stamp_ = 1;
 
     DependencyIndex index_;
-    std::set<NodeId> asked_;           // awaited, neither in hand nor ended: the backstop asks for them
+    std::set<NodeId> asked_;  // awaited, neither in hand nor ended: the backstop asks for them
     std::vector<NodeId> lookups_due_;
     bool lookup_timer_armed_ = false;
     std::deque<std::pair<Slot, std::uint32_t>> parked_order_;
     std::int64_t cycle_budget_ = 0;
     bool cycles_unchecked_ = false;
-    bool rotation_blocked_ = false;    // re-queueing did not help for a whole round; waits for an event
+    bool rotation_blocked_ = false;            // re-queueing did not help for a whole round; waits for an event
     std::unordered_set<std::size_t> rotated_;  // tickets (hash of the id) re-queued since something last moved
     std::size_t rotated_reads_ = 0;            // records read in a row that were only such copies
     MonoTime reader_caught_up_ = MonoTime::min();
@@ -394,7 +396,7 @@ private:
     std::string sink_error_;
     std::size_t metadata_limit_ = 0;
     std::int32_t commit_failures_ = 0;
-    bool commit_paused_ = false;       // after an aborted commit, for a moment
+    bool commit_paused_ = false;  // after an aborted commit, for a moment
     std::vector<std::pair<Slot, std::uint32_t>> held_back_;
     std::vector<std::unique_ptr<RunningAttempt>> retired_;  // ended attempts, freed when their own call is over
 

@@ -8,7 +8,8 @@ namespace wa {
 namespace {
 
 Duration scaled_timeout(const Ticket& ticket, double multiplier) {
-    return std::chrono::nanoseconds(static_cast<std::int64_t>(static_cast<double>(ticket.sla.timeout_ms) * multiplier * 1e6));
+    return std::chrono::nanoseconds(
+        static_cast<std::int64_t>(static_cast<double>(ticket.sla.timeout_ms) * multiplier * 1e6));
 }
 
 Error stop_error(StopReason reason, const std::string& detail, std::int64_t limit_ms, std::int32_t attempt) {
@@ -33,7 +34,8 @@ Error stop_error(StopReason reason, const std::string& detail, std::int64_t limi
 CircuitBreaker& Engine::breaker(const std::string& backend) {
     const auto found = breakers_.find(backend);
     if (found != breakers_.end()) return found->second;
-    return breakers_.emplace(backend, CircuitBreaker(options_.breaker_threshold, options_.breaker_cool_down)).first->second;
+    return breakers_.emplace(backend, CircuitBreaker(options_.breaker_threshold, options_.breaker_cool_down))
+        .first->second;
 }
 
 void Engine::start(Slot slot) {
@@ -45,7 +47,8 @@ void Engine::start(Slot slot) {
     CircuitBreaker& gate = breaker(backend);
     if (!gate.try_acquire(now)) {
         const MonoTime until = std::max(gate.retry_at(), now + std::chrono::seconds(1));
-        return back_off(slot, until, Event::kDeferred, "breaker-open: " + backend + " could not be reached; it is tried again later");
+        return back_off(slot, until, Event::kDeferred,
+                        "breaker-open: " + backend + " could not be reached; it is tried again later");
     }
     record.active->breaker = std::move(backend);
     record.active->queue_wait = now - record.active->entry.queued_at;
@@ -56,14 +59,15 @@ void Engine::start(Slot slot) {
     bool durable_first = sink_traits_.keeps_attempts && executor.has_effects(*ticket);
     if (sink_traits_.wants_offsets) {
         Partition& partition = partitions_.at(record.position.partition);
-        // Nothing starts under the last owner's word that all was left in good order: if this attempt kills us, the next
-        // owner must not believe it. One commit per assignment.
+        // Nothing starts under the last owner's word that all was left in good order: if this attempt kills us, the
+        // next owner must not believe it. One commit per assignment.
         if (!partition.marked) {
             partition.dirty = true;
             durable_first = true;
         }
         if (record.uncertain_start) {
-            // An earlier owner died and may have been running this: count that before it can kill another worker (rule 4).
+            // An earlier owner died and may have been running this: count that before it can kill another worker (rule
+            // 4).
             record.uncertain_start = false;
             ++record.deliveries;
             partition.tracker.set_deliveries(record.position.offset, record.deliveries);
@@ -87,7 +91,8 @@ void Engine::run(Slot slot) {
     active.attempt_started_wall = ports_.clock.wall_now();
     active.stop.reset();
     const MonoTime limit = std::min(now + scaled_timeout(*active.ticket, options_.timeout_multiplier), record.deadline);
-    if (!broken(Variant::kNoAttemptTimeout)) timers_.arm(limit, TimerKind::kAttemptLimit, slot, record.generation, record.stamp);
+    if (!broken(Variant::kNoAttemptTimeout))
+        timers_.arm(limit, TimerKind::kAttemptLimit, slot, record.generation, record.stamp);
     ports_.tickets.update_status(StatusUpdate{active.ticket->ticket_id, TicketStatus::kRunning, {}, 0});
     ports_.observer.attempt_started(view(record), active.queue_wait);
 
@@ -102,7 +107,8 @@ void Engine::run(Slot slot) {
 }
 
 void Engine::on_attempt_ended(AttemptEnded& ended) {
-    const auto zombie = std::find_if(zombies_.begin(), zombies_.end(), [&](const Zombie& entry) { return entry.key == ended.key; });
+    const auto zombie =
+        std::find_if(zombies_.begin(), zombies_.end(), [&](const Zombie& entry) { return entry.key == ended.key; });
     if (zombie != zombies_.end()) {
         retired_.push_back(std::move(zombie->attempt));
         zombies_.erase(zombie);
@@ -136,7 +142,8 @@ void Engine::after_attempt(Slot slot, AttemptReport report) {
         error = stop_error(*stop, active.stop_detail, to_millis(took), record.attempts_made);
         if (report.still_alive) error->message += "; it could not be stopped and may still be running";
     } else if (report.success && report.simulated && !options_.simulation_allowed) {
-        error = make_error(ErrorCode::kUnavailable, Retry::kNever, Fault::kService, "engine", "a simulated outcome is not allowed here (SIMULATION_POLICY=deny)");
+        error = make_error(ErrorCode::kUnavailable, Retry::kNever, Fault::kService, "engine",
+                           "a simulated outcome is not allowed here (SIMULATION_POLICY=deny)");
     }
     settle_breaker(record, stop ? nullptr : &report);
 
@@ -164,7 +171,8 @@ void Engine::after_attempt(Slot slot, AttemptReport report) {
     if (hand_over && !ended_well) {
         ports_.observer.attempt_ended(view(record), *active.last, took, Duration{-1});
         if (sink_traits_.keeps_attempts && owned(record)) {
-            attempt_ends_due_.push_back(AttemptEnd{record.position, record.epoch, active.ticket->ticket_id, active.attempts.back()});
+            attempt_ends_due_.push_back(
+                AttemptEnd{record.position, record.epoch, active.ticket->ticket_id, active.attempts.back()});
         }
         return hand_back(slot, *stop == StopReason::kShutdown ? "draining: handed back" : "partition_revoked");
     }
@@ -197,7 +205,8 @@ bool Engine::try_again(Slot slot, const Error& error) {
     active.attempts.back().next_try_at = ports_.clock.wall_now() + to_millis(wait);
     ports_.observer.attempt_ended(view(record), *active.last, ports_.clock.now() - active.attempt_started, wait);
     if (sink_traits_.keeps_attempts) {
-        attempt_ends_due_.push_back(AttemptEnd{record.position, record.epoch, active.ticket->ticket_id, active.attempts.back()});
+        attempt_ends_due_.push_back(
+            AttemptEnd{record.position, record.epoch, active.ticket->ticket_id, active.attempts.back()});
     }
     back_off(slot, until, Event::kAttemptFailed, "retry-at: " + error.message);
     return true;
@@ -235,7 +244,8 @@ void Engine::request_stop(Slot slot, StopReason reason, Duration grace, std::str
     active.stop_requested = ports_.clock.now();
     move(slot, Event::kStopRequested, "stopping: " + std::string(to_string(reason)));
     ports_.observer.stop_requested(view(record), reason);
-    timers_.arm(active.stop_requested + grace + options_.stop_margin, TimerKind::kStopOverdue, slot, record.generation, record.stamp);
+    timers_.arm(active.stop_requested + grace + options_.stop_margin, TimerKind::kStopOverdue, slot, record.generation,
+                record.stamp);
     active.attempt->stop(reason, grace);
 }
 
@@ -243,11 +253,13 @@ void Engine::request_stop(Slot slot, StopReason reason, Duration grace, std::str
 void Engine::on_stop_overdue(Slot slot) {
     TicketRecord& record = records_[slot];
     if (record.state != State::kCancelling) return;
-    zombies_.push_back(Zombie{AttemptKey{slot, record.generation, record.attempts_made}, std::move(record.active->attempt)});
+    zombies_.push_back(
+        Zombie{AttemptKey{slot, record.generation, record.attempts_made}, std::move(record.active->attempt)});
     ++quarantined_;
     AttemptReport report;
     report.still_alive = true;
-    report.error = make_error(ErrorCode::kInternal, Retry::kNever, Fault::kWorker, "engine", "the attempt could not be stopped");
+    report.error =
+        make_error(ErrorCode::kInternal, Retry::kNever, Fault::kWorker, "engine", "the attempt could not be stopped");
     after_attempt(slot, std::move(report));
 }
 
@@ -260,8 +272,8 @@ void Engine::on_cancel(CancelTicket& cancel) {
     const Slot slot = node == kNoSlot ? kNoSlot : index_.at(node).in_hand;
     const bool preemption = request.reason == "preemption";
     if (slot == kNoSlot) {
-        // Not read yet: remembered for a while, so that it ends as soon as it is. Whether the ticket exists at all is for
-        // the caller to know, who sees the store.
+        // Not read yet: remembered for a while, so that it ends as soon as it is. Whether the ticket exists at all is
+        // for the caller to know, who sees the store.
         if (node != kNoSlot && index_.at(node).known_open && remember_cancel(request)) {
             return answer(CancelAnswer{true, "the ticket is cancelled as soon as it is read"});
         }
@@ -271,7 +283,8 @@ void Engine::on_cancel(CancelTicket& cancel) {
     TicketRecord& record = records_[slot];
     switch (record.state) {
         case State::kCancelling:
-            // It is being stopped for another reason after which it could run again: the wish to cancel is the stronger one.
+            // It is being stopped for another reason after which it could run again: the wish to cancel is the stronger
+            // one.
             if (record.active->stop != StopReason::kDeadline && record.active->stop != StopReason::kPreempted) {
                 record.active->stop = preemption ? StopReason::kPreempted : StopReason::kCancelled;
                 record.active->stop_detail = preemption ? request.preempted_by : request.reason;
@@ -295,7 +308,8 @@ void Engine::on_cancel(CancelTicket& cancel) {
             record.active->stop = reason;
             record.active->stop_detail = preemption ? request.preempted_by : request.reason;
             ports_.observer.stop_requested(view(record), reason);
-            decide(slot, preemption ? Outcome::kPreempted : Outcome::kCancelled, stop_error(reason, record.active->stop_detail, 0, 0), nullptr);
+            decide(slot, preemption ? Outcome::kPreempted : Outcome::kCancelled,
+                   stop_error(reason, record.active->stop_detail, 0, 0), nullptr);
             return answer(CancelAnswer{true, "the ticket had not started; it is cancelled"});
         }
     }
@@ -313,7 +327,7 @@ bool Engine::remember_cancel(CancelRequest request) {
 void Engine::on_ticket_deadline(Slot slot) {
     TicketRecord& record = records_[slot];
     switch (record.state) {
-        case State::kRunning:     // its attempt's own limit is never later
+        case State::kRunning:  // its attempt's own limit is never later
         case State::kCancelling:
         case State::kReporting:
         case State::kSettled:
@@ -327,7 +341,8 @@ void Engine::on_ticket_deadline(Slot slot) {
     }
     wake(record);
     decide(slot, Outcome::kDeadlineExceeded,
-           make_error(ErrorCode::kDeadlineExceeded, Retry::kNever, Fault::kLimit, "engine", std::move(message)), nullptr);
+           make_error(ErrorCode::kDeadlineExceeded, Retry::kNever, Fault::kLimit, "engine", std::move(message)),
+           nullptr);
 }
 
 // Only "could not be reached" is a word about the back-end; a command that ran and failed is not. `report` is null when
@@ -339,7 +354,8 @@ void Engine::settle_breaker(TicketRecord& record, const AttemptReport* report) {
     const CircuitBreaker::State before = gate.state();
     if (report == nullptr) {
         gate.abandoned();
-    } else if (!report->success && report->error && report->error->code == ErrorCode::kUnavailable && report->error->retryable()) {
+    } else if (!report->success && report->error && report->error->code == ErrorCode::kUnavailable &&
+               report->error->retryable()) {
         gate.failure(ports_.clock.now());
     } else {
         gate.success();

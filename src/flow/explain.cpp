@@ -38,7 +38,8 @@ Result<Explanation> Engine::explain(std::string_view ticket_id) const {
     switch (record.state) {
         case State::kHeld:
             out.reason = "duplicate";
-            out.summary = "another record of the same ticket is in hand; this one is decided about when that one has ended";
+            out.summary =
+                "another record of the same ticket is in hand; this one is decided about when that one has ended";
             break;
         case State::kParked:
             out.reason = "deps";
@@ -47,7 +48,8 @@ Result<Explanation> Engine::explain(std::string_view ticket_id) const {
         case State::kReady:
             condition("window", window.allowed, window.detail);
             out.reason = window.allowed ? "queued" : std::string(window.code);
-            out.summary = "its dependencies are done; waits for a place in the in-flight window" + (window.detail.empty() ? "" : " (" + window.detail + ")");
+            out.summary = "its dependencies are done; waits for a place in the in-flight window" +
+                          (window.detail.empty() ? "" : " (" + window.detail + ")");
             break;
         case State::kQueued:
             condition("window", true, "holds a place");
@@ -58,16 +60,19 @@ Result<Explanation> Engine::explain(std::string_view ticket_id) const {
         case State::kBackingOff:
             condition("backoff", false, "next try in " + seconds_left(record.active->retry_at, now));
             out.reason = "retry-at";
-            out.summary = "attempt " + std::to_string(record.attempts_made) + " failed; the next one starts in " + seconds_left(record.active->retry_at, now);
+            out.summary = "attempt " + std::to_string(record.attempts_made) + " failed; the next one starts in " +
+                          seconds_left(record.active->retry_at, now);
             if (!record.steps.empty()) out.summary += " (" + record.steps.back().reason + ")";
             break;
         case State::kStarting:
             out.reason = "starting";
-            out.summary = "has a slot; the start of attempt " + std::to_string(record.attempts_made) + " is being made durable";
+            out.summary =
+                "has a slot; the start of attempt " + std::to_string(record.attempts_made) + " is being made durable";
             break;
         case State::kRunning:
             out.reason = "running";
-            out.summary = "attempt " + std::to_string(record.attempts_made) + " has been running for " + seconds_left(now, record.active->attempt_started);
+            out.summary = "attempt " + std::to_string(record.attempts_made) + " has been running for " +
+                          seconds_left(now, record.active->attempt_started);
             break;
         case State::kCancelling:
             out.reason = "cancelling";
@@ -77,7 +82,8 @@ Result<Explanation> Engine::explain(std::string_view ticket_id) const {
         case State::kReporting:
             condition("commit", false, sink_healthy_ ? "in the next commit" : sink_error_);
             out.reason = "reporting";
-            out.summary = "has ended (" + std::string(to_string(record.active->settlement->outcome)) + "); its result is not acknowledged yet";
+            out.summary = "has ended (" + std::string(to_string(record.active->settlement->outcome)) +
+                          "); its result is not acknowledged yet";
             if (!sink_healthy_) out.summary += ": " + sink_error_;
             break;
         case State::kReceived:
@@ -89,7 +95,8 @@ Result<Explanation> Engine::explain(std::string_view ticket_id) const {
     }
     if (!intake.allowed) condition("intake", false, std::string(intake.code) + ": " + intake.detail);
     if (record.deadline != MonoTime::max()) {
-        condition("deadline", record.deadline > now, seconds_left(record.deadline, now) + " left; at the deadline it fails");
+        condition("deadline", record.deadline > now,
+                  seconds_left(record.deadline, now) + " left; at the deadline it fails");
     }
     return out;
 }
@@ -119,11 +126,13 @@ EngineSnapshot Engine::snapshot() const {
         for (const TicketRecord& record : records_) {
             if (out.tasks.size() >= kMaxTasks) return;
             if (!record.in_use || !record.active || !record.active->ticket) continue;
-            const bool is_running = record.state == State::kRunning || record.state == State::kCancelling || record.state == State::kStarting;
+            const bool is_running = record.state == State::kRunning || record.state == State::kCancelling ||
+                                    record.state == State::kStarting;
             if (is_running != running) continue;
             const Ticket& ticket = *record.active->ticket;
-            out.tasks.push_back(RunningTask{ticket.ticket_id, ticket.plan_id, ticket.task_id, ticket.task_type, ticket.priority, record.state,
-                                            record.attempts_made, record.active->attempt_started_wall,
+            out.tasks.push_back(RunningTask{ticket.ticket_id, ticket.plan_id, ticket.task_id, ticket.task_type,
+                                            ticket.priority, record.state, record.attempts_made,
+                                            record.active->attempt_started_wall,
                                             record.steps.empty() ? std::string() : record.steps.back().reason});
         }
     };

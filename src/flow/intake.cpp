@@ -51,7 +51,8 @@ void Engine::accept(Slot slot) {
             std::string reason = "invalid_ticket";
             if (decoded.error().code == ErrorCode::kMalformed) reason = "decode_error";
             if (decoded.error().code == ErrorCode::kUnsupported) reason = "unsupported_task_type";
-            return dead_letter(slot, DeadLetter{std::move(reason), "ValidationError", clip(decoded.error().describe()), "unknown"});
+            return dead_letter(
+                slot, DeadLetter{std::move(reason), "ValidationError", clip(decoded.error().describe()), "unknown"});
         }
         record.active = std::make_unique<Active>();
         record.active->ticket = std::make_shared<const Ticket>(std::move(*decoded));
@@ -71,7 +72,8 @@ void Engine::accept(Slot slot) {
     DependencyIndex::Node& node = index_.at(record.node);
 
     const bool completed_before = node.ending == Ending::kCompleted && node.public_ending;
-    if (completed_before && !broken(Variant::kRunCompletedAgain)) return suppress(slot, "already completed; not run again");
+    if (completed_before && !broken(Variant::kRunCompletedAgain))
+        return suppress(slot, "already completed; not run again");
     if (node.in_hand != kNoSlot && node.in_hand != slot) {
         node.held.push_back(slot);
         move(slot, Event::kDuplicateInHand, "another record of this ticket is in hand");
@@ -91,19 +93,22 @@ void Engine::accept(Slot slot) {
                                             std::string(to_string(ticket.task_type))});
     }
     if (record.deliveries + (record.uncertain_start ? 1 : 0) > options_.max_deliveries) {
-        return dead_letter(slot, DeadLetter{"worker_crashed", "TimeoutError",
-                                            "a worker died " + std::to_string(record.deliveries) +
-                                                " times while this ticket may have been running; it is not started again",
-                                            std::string(to_string(ticket.task_type))});
+        return dead_letter(slot,
+                           DeadLetter{"worker_crashed", "TimeoutError",
+                                      "a worker died " + std::to_string(record.deliveries) +
+                                          " times while this ticket may have been running; it is not started again",
+                                      std::string(to_string(ticket.task_type))});
     }
     if (ticket.sla.deadline && options_.deadline_mode == DeadlineMode::kEnforce) {
         const std::int64_t left = *ticket.sla.deadline - record.admitted_at;
         if (left <= 0) {
-            return decide(slot, Outcome::kDeadlineExceeded,
-                          make_error(ErrorCode::kDeadlineExceeded, Retry::kNever, Fault::kLimit, "engine",
-                                     "the deadline passed " + std::to_string(-left) + " ms before the ticket was read (deadline " +
-                                         std::to_string(*ticket.sla.deadline) + ", clock " + std::to_string(record.admitted_at) + ")"),
-                          nullptr);
+            return decide(
+                slot, Outcome::kDeadlineExceeded,
+                make_error(ErrorCode::kDeadlineExceeded, Retry::kNever, Fault::kLimit, "engine",
+                           "the deadline passed " + std::to_string(-left) +
+                               " ms before the ticket was read (deadline " + std::to_string(*ticket.sla.deadline) +
+                               ", clock " + std::to_string(record.admitted_at) + ")"),
+                nullptr);
         }
         record.deadline = record.received_at + std::chrono::milliseconds(std::min(left, kFarthestDeadlineMs));
         timers_.arm(record.deadline, TimerKind::kTicketDeadline, slot, record.generation);
@@ -111,8 +116,10 @@ void Engine::accept(Slot slot) {
     if (const auto cancelled = cancel_on_arrival_.find(ticket.ticket_id); cancelled != cancel_on_arrival_.end()) {
         const CancelRequest request = std::move(cancelled->second);
         cancel_on_arrival_.erase(cancelled);
-        return decide(slot, request.reason == "preemption" ? Outcome::kPreempted : Outcome::kCancelled,
-                      make_error(ErrorCode::kCancelled, Retry::kNever, Fault::kTask, "engine", "cancelled: " + request.reason), nullptr);
+        return decide(
+            slot, request.reason == "preemption" ? Outcome::kPreempted : Outcome::kCancelled,
+            make_error(ErrorCode::kCancelled, Retry::kNever, Fault::kTask, "engine", "cancelled: " + request.reason),
+            nullptr);
     }
     wait_for_dependencies(slot);
 }
@@ -154,7 +161,8 @@ Engine::Verdict Engine::intake_verdict() const {
     constexpr std::size_t kOutboxLimit = 10'000;  // outcomes of tickets that never entered the window
     if (outbox_.size() >= kOutboxLimit) return {false, "outbox-full", "too many results wait to be committed"};
     if (!backpressure_.open()) {
-        return {false, "intake-paused", std::to_string(in_flight()) + " of " + std::to_string(backpressure_.limit()) + " tickets in flight"};
+        return {false, "intake-paused",
+                std::to_string(in_flight()) + " of " + std::to_string(backpressure_.limit()) + " tickets in flight"};
     }
     return {true, "open", {}};
 }

@@ -1,5 +1,5 @@
-// Which partitions are ours, and letting go of them. An outcome may be committed only while the assignment under which its
-// record was read is current; the broker does not check that, so it is done here (cluster-rules 1-3, 12).
+// Which partitions are ours, and letting go of them. An outcome may be committed only while the assignment under which
+// its record was read is current; the broker does not check that, so it is done here (cluster-rules 1-3, 12).
 #include <algorithm>
 #include <utility>
 
@@ -51,7 +51,8 @@ void Engine::on_revoked(const PartitionRevoked& revoked) {
         const Epoch epoch = partition.epoch;
         ports_.source.release(revoked.partition, epoch);
     }
-    timers_.arm(ports_.clock.now() + options_.revoke_grace + options_.stop_margin, TimerKind::kReleaseOverdue, 0, 0, partition.epoch);
+    timers_.arm(ports_.clock.now() + options_.revoke_grace + options_.stop_margin, TimerKind::kReleaseOverdue, 0, 0,
+                partition.epoch);
     for (Slot slot = 0; slot < records_.size(); ++slot) {
         TicketRecord& record = records_[slot];
         if (!record.in_use || record.position.partition != revoked.partition || record.epoch != revoked.epoch) continue;
@@ -73,17 +74,19 @@ bool Engine::owned(const TicketRecord& record) const {
     return found != partitions_.end() && found->second.epoch == record.epoch;
 }
 
-// A released partition is let go of in order: nothing of it runs, its outcomes are committed, a last commit says "clean",
-// and no transaction that carries its offsets is open.
+// A released partition is let go of in order: nothing of it runs, its outcomes are committed, a last commit says
+// "clean", and no transaction that carries its offsets is open.
 void Engine::release_partitions() {
     std::vector<PartitionId> done;
     for (auto& [id, partition] : partitions_) {
         if (!partition.releasing) continue;
         if (partition.records > 0 && !partition.release_overdue) continue;
-        const bool in_batch = batch_ && std::any_of(batch_->partitions.begin(), batch_->partitions.end(),
-                                                    [partition_id = id](const auto& entry) { return entry.first == partition_id; });
+        const bool in_batch =
+            batch_ && std::any_of(batch_->partitions.begin(), batch_->partitions.end(),
+                                  [partition_id = id](const auto& entry) { return entry.first == partition_id; });
         if (in_batch) continue;
-        if (sink_traits_.wants_offsets && !partition.clean_committed && !partition.release_overdue && sink_healthy_ && !recovering_) {
+        if (sink_traits_.wants_offsets && !partition.clean_committed && !partition.release_overdue && sink_healthy_ &&
+            !recovering_) {
             partition.dirty = true;  // the last commit; fill_batch marks it clean
             continue;
         }
@@ -114,8 +117,9 @@ void Engine::hand_back(Slot slot, std::string reason) {
     if (record.state == State::kParked) stop_waiting(slot);
     leave_queues(slot);
     if (record.active) settle_breaker(record, nullptr);
-    const bool cancelled = record.active && record.active->ticket &&
-                           (record.active->stop == StopReason::kCancelled || record.active->stop == StopReason::kPreempted);
+    const bool cancelled =
+        record.active && record.active->ticket &&
+        (record.active->stop == StopReason::kCancelled || record.active->stop == StopReason::kPreempted);
     if (cancelled) {
         // Somebody was told that it is cancelled. Should the ticket come back to this worker, that still holds.
         const bool preempted = record.active->stop == StopReason::kPreempted;

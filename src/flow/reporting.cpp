@@ -15,7 +15,8 @@ constexpr std::size_t kMaxResultBytes = 900 * 1024;  // leaves room for JSON's e
 
 std::size_t weight(const StringMap& map) {
     std::size_t bytes = 0;
-    for (const auto& [key, value] : map) bytes += key.size() + value.size();
+    for (const auto& [key, value] : map)
+        bytes += key.size() + value.size();
     return bytes;
 }
 
@@ -36,13 +37,15 @@ void bound(ExecutionResult& result, std::size_t limit) {
                                         [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
         const std::size_t keep = largest->second.size() / 2;
         std::size_t cut = largest->second.size() - keep;  // the end of an output says more than its start
-        while (cut < largest->second.size() && (static_cast<unsigned char>(largest->second[cut]) & 0xC0U) == 0x80U) ++cut;
+        while (cut < largest->second.size() && (static_cast<unsigned char>(largest->second[cut]) & 0xC0U) == 0x80U)
+            ++cut;
         largest->second.erase(0, cut);
         truncated = true;
     }
     if (result.error_message.size() > limit / 8) {
         result.error_message.resize(limit / 8);
-        while (!result.error_message.empty() && (static_cast<unsigned char>(result.error_message.back()) & 0x80U) != 0) result.error_message.pop_back();
+        while (!result.error_message.empty() && (static_cast<unsigned char>(result.error_message.back()) & 0x80U) != 0)
+            result.error_message.pop_back();
         truncated = true;
     }
     if (truncated) result.metadata["truncated"] = "true";
@@ -64,8 +67,8 @@ void Engine::decide(Slot slot, Outcome outcome, const std::optional<Error>& erro
     into_outbox(slot, std::move(settlement), std::move(reason));
 }
 
-void Engine::build_result(TicketRecord& record, Settlement& settlement, Outcome outcome, const std::optional<Error>& error,
-                          const AttemptReport* report) {
+void Engine::build_result(TicketRecord& record, Settlement& settlement, Outcome outcome,
+                          const std::optional<Error>& error, const AttemptReport* report) {
     const Active& active = *record.active;
     const Ticket& ticket = *active.ticket;
     settlement.ticket_id = ticket.ticket_id;
@@ -91,14 +94,16 @@ void Engine::build_result(TicketRecord& record, Settlement& settlement, Outcome 
         result.metadata["retryable"] = error->retryable() ? "true" : "false";
         result.metadata["cause"] = std::string(to_string(error->fault));
         result.metadata["reason"] = std::string(to_string(error->code));
-        if (outcome == Outcome::kPreempted && !active.stop_detail.empty()) result.metadata["preempted_by"] = active.stop_detail;
+        if (outcome == Outcome::kPreempted && !active.stop_detail.empty())
+            result.metadata["preempted_by"] = active.stop_detail;
     }
     if (report != nullptr && report->still_alive) result.metadata["still_running"] = "true";
     result.actual_duration_ms = to_millis(active.executed);
     result.agent_id = options_.agent_id;
     result.timestamp = ports_.clock.wall_now();
     result.plan_id = ticket.plan_id;
-    if (const auto workflow = ticket.metadata.find("workflow_id"); workflow != ticket.metadata.end()) result.workflow_id = workflow->second;
+    if (const auto workflow = ticket.metadata.find("workflow_id"); workflow != ticket.metadata.end())
+        result.workflow_id = workflow->second;
     result.correlation_id = ticket.correlation_id;
     result.trace_id = ticket.trace_id;
     result.started_at = active.attempts.empty() ? 0 : active.attempts.front().started_at;
@@ -114,7 +119,8 @@ void Engine::add_compensation(TicketRecord& record, Settlement& settlement, bool
     facts.outcome = settlement.outcome;
     facts.simulated = simulated;
     facts.attempts_started = static_cast<std::int32_t>(active.attempts.size());
-    for (const Effect& effect : active.effects) facts.effects.push_back(UndoableEffect{effect.kind, effect.name, effect.undo});
+    for (const Effect& effect : active.effects)
+        facts.effects.push_back(UndoableEffect{effect.kind, effect.name, effect.undo});
     facts.reason = settlement.result.error_message;
     facts.now = settlement.result.timestamp;
     std::optional<Compensation> compensation = compensation_for(*active.ticket, facts);
@@ -138,7 +144,8 @@ void Engine::into_outbox(Slot slot, Settlement settlement, std::string reason) {
     settlement.key = record.key;
     move(slot, Event::kOutcome, std::move(reason));
     for (Step& step : record.steps) {
-        settlement.history.push_back(HistoryEntry{step.at, step.from, step.to, step.attempt, std::move(step.reason), "engine"});
+        settlement.history.push_back(
+            HistoryEntry{step.at, step.from, step.to, step.attempt, std::move(step.reason), "engine"});
     }
     record.steps.clear();
     settlement.attempts = record.active->attempts;
@@ -198,11 +205,13 @@ bool Engine::fill_batch(InFlightBatch& next) {
     return !next.batch.empty();
 }
 
-// The offsets that the batch settles, with the finished set above them. Where the set does not fit, the highest outcomes
-// of that partition wait, and its longest parked ticket goes to the tail so that the set can shrink (rule 12, 14).
+// The offsets that the batch settles, with the finished set above them. Where the set does not fit, the highest
+// outcomes of that partition wait, and its longest parked ticket goes to the tail so that the set can shrink (rule 12,
+// 14).
 void Engine::add_offsets(InFlightBatch& next) {
     std::map<PartitionId, std::vector<Offset>> finished;
-    for (const Settlement& settlement : next.batch.settlements) finished[settlement.position.partition].push_back(settlement.position.offset);
+    for (const Settlement& settlement : next.batch.settlements)
+        finished[settlement.position.partition].push_back(settlement.position.offset);
     for (const auto& [id, partition] : partitions_) {
         if (partition.dirty) finished.try_emplace(id);
     }
@@ -211,15 +220,16 @@ void Engine::add_offsets(InFlightBatch& next) {
         if (found == partitions_.end()) continue;
         Partition& partition = found->second;
         std::sort(offsets.begin(), offsets.end());
-        const bool leaving = (partition.releasing && partition.records == 0) || (drain_ != DrainPhase::kNone && live_ == 0);
+        const bool leaving =
+            (partition.releasing && partition.records == 0) || (drain_ != DrainPhase::kNone && live_ == 0);
         auto commit = partition.tracker.commit_with(offsets, leaving, metadata_limit_);
         bool too_large = commit.second.size() > metadata_limit_;
         while (commit.second.size() > metadata_limit_ && !offsets.empty()) {
             const Offset last = offsets.back();
             offsets.pop_back();
-            const auto entry = std::find_if(next.batch.settlements.begin(), next.batch.settlements.end(), [&](const Settlement& settlement) {
-                return settlement.position == SourcePosition{id, last};
-            });
+            const auto entry = std::find_if(
+                next.batch.settlements.begin(), next.batch.settlements.end(),
+                [&](const Settlement& settlement) { return settlement.position == SourcePosition{id, last}; });
             const auto index = entry - next.batch.settlements.begin();
             const auto item = next.settled[static_cast<std::size_t>(index)];
             records_[item.first].in_batch = false;
@@ -292,7 +302,8 @@ void Engine::committed(const CommitResult& result) {
 
 void Engine::after_commit(Slot slot, const CommitResult& result) {
     TicketRecord& record = records_[slot];
-    if (const auto found = partitions_.find(record.position.partition); found != partitions_.end() && found->second.epoch == record.epoch) {
+    if (const auto found = partitions_.find(record.position.partition);
+        found != partitions_.end() && found->second.epoch == record.epoch) {
         found->second.tracker.finish(record.position.offset);
     }
     move(slot, Event::kCommitted, "committed in batch " + std::to_string(result.number));
@@ -314,15 +325,18 @@ void Engine::public_effects(TicketRecord& record) {
         return;
     }
     const bool completed = settlement.kind == SettlementKind::kResult && is_success(settlement.outcome);
-    std::string error = settlement.kind == SettlementKind::kDeadLetter ? settlement.dead_letter.error : settlement.result.error_message;
-    ports_.tickets.update_status(StatusUpdate{settlement.ticket_id, completed ? TicketStatus::kCompleted : TicketStatus::kFailed, error,
+    std::string error =
+        settlement.kind == SettlementKind::kDeadLetter ? settlement.dead_letter.error : settlement.result.error_message;
+    ports_.tickets.update_status(StatusUpdate{settlement.ticket_id,
+                                              completed ? TicketStatus::kCompleted : TicketStatus::kFailed, error,
                                               settlement.result.actual_duration_ms});
     if (settlement.compensation) {
         ports_.tickets.update_status(StatusUpdate{settlement.ticket_id, TicketStatus::kCompensating, error, 0});
     }
     last_ended_at_ = now;
     ++(completed ? completed_ : failed_);
-    if (settlement.outcome == Outcome::kCompleted || settlement.outcome == Outcome::kExecutionFailed || settlement.outcome == Outcome::kTimeout) {
+    if (settlement.outcome == Outcome::kCompleted || settlement.outcome == Outcome::kExecutionFailed ||
+        settlement.outcome == Outcome::kTimeout) {
         constexpr std::size_t kWindow = 100;
         recent_endings_.emplace_back(completed, settlement.result.actual_duration_ms);
         if (recent_endings_.size() > kWindow) recent_endings_.pop_front();
@@ -349,8 +363,9 @@ void Engine::commit_aborted(const CommitResult& result) {
     for (const auto& [slot, generation] : batch.settled) {
         TicketRecord* record = live(slot, generation);
         if (record == nullptr) continue;
-        const auto rejected = std::find_if(result.rejected.begin(), result.rejected.end(),
-                                           [&](const RejectedSettlement& entry) { return entry.position == record->position; });
+        const auto rejected =
+            std::find_if(result.rejected.begin(), result.rejected.end(),
+                         [&](const RejectedSettlement& entry) { return entry.position == record->position; });
         if (rejected == result.rejected.end()) continue;
         if (rejected->why == RejectedSettlement::Why::kTooLarge) {
             shrink(*record->active->settlement, ++record->active->too_large);
@@ -371,14 +386,16 @@ void Engine::put_back(const InFlightBatch& batch) {
         if (record == nullptr || record->state != State::kReporting) continue;
         record->in_batch = false;
         if (record->active->held_back) {
-            if (held_back_.empty()) timers_.arm(ports_.clock.now() + options_.commit_retry * 4, TimerKind::kTargetAgain);
+            if (held_back_.empty())
+                timers_.arm(ports_.clock.now() + options_.commit_retry * 4, TimerKind::kTargetAgain);
             held_back_.push_back(*item);
         } else {
             outbox_.push_front(*item);
         }
     }
     intents_due_.insert(intents_due_.end(), batch.intents.begin(), batch.intents.end());
-    for (const AttemptEnd& end : batch.batch.attempt_ends) attempt_ends_due_.push_back(end);
+    for (const AttemptEnd& end : batch.batch.attempt_ends)
+        attempt_ends_due_.push_back(end);
     for (const auto& [id, epoch] : batch.partitions) {
         const auto found = partitions_.find(id);
         if (found == partitions_.end() || found->second.epoch != epoch) continue;
@@ -402,12 +419,14 @@ void Engine::on_recovered(const SinkRecovered& recovered) {
     for (const auto& [slot, generation] : batch.settled) {
         const TicketRecord* record = live(slot, generation);
         if (record == nullptr || record->state != State::kReporting || broken(Variant::kResendAfterFatal)) continue;
-        const auto partition = std::find_if(recovered.partitions.begin(), recovered.partitions.end(), [&](const RecoveredPartition& entry) {
-            return entry.partition == record->position.partition && entry.epoch == record->epoch;
-        });
+        const auto partition = std::find_if(
+            recovered.partitions.begin(), recovered.partitions.end(), [&](const RecoveredPartition& entry) {
+                return entry.partition == record->position.partition && entry.epoch == record->epoch;
+            });
         if (partition == recovered.partitions.end()) continue;
         OffsetTracker settled(partition->committed);
-        if (const auto metadata = decode_offset_metadata(partition->committed, partition->metadata)) settled.restore(*metadata);
+        if (const auto metadata = decode_offset_metadata(partition->committed, partition->metadata))
+            settled.restore(*metadata);
         if (settled.is_finished(record->position.offset)) after_commit(slot, happened);
     }
     put_back(batch);
@@ -417,7 +436,8 @@ void Engine::on_recovered(const SinkRecovered& recovered) {
 void Engine::shrink(Settlement& settlement, std::int32_t times) {
     if (settlement.kind != SettlementKind::kResult) {
         constexpr std::size_t kSmall = 16 * 1024;
-        if (settlement.kind == SettlementKind::kDeadLetter && settlement.payload.size() > kSmall) settlement.payload.resize(kSmall);
+        if (settlement.kind == SettlementKind::kDeadLetter && settlement.payload.size() > kSmall)
+            settlement.payload.resize(kSmall);
         return;
     }
     ExecutionResult& result = settlement.result;

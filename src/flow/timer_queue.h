@@ -14,13 +14,13 @@ enum class TimerKind : std::uint8_t {
     kTicketDeadline,
     kUnknownDependency,  // a dependency that nobody knows has been unknown for too long
     kAttemptLimit,
-    kStopOverdue,        // the executor did not stop in time
+    kStopOverdue,  // the executor did not stop in time
     kBackoffOver,
     kCommitAgain,
-    kTargetAgain,        // a held-back result may be tried again (rule 8)
+    kTargetAgain,  // a held-back result may be tried again (rule 8)
     kLookup,
     kDrainGrace,
-    kReleaseOverdue,     // a revoked partition has waited long enough for its attempts
+    kReleaseOverdue,  // a revoked partition has waited long enough for its attempts
 };
 
 struct Timer {
@@ -34,7 +34,8 @@ struct Timer {
 
 class TimerQueue {
 public:
-    void arm(MonoTime at, TimerKind kind, std::uint32_t slot = 0, std::uint32_t generation = 0, std::uint64_t stamp = 0) {
+    void arm(MonoTime at, TimerKind kind, std::uint32_t slot = 0, std::uint32_t generation = 0,
+             std::uint64_t stamp = 0) {
         heap_.push_back(Timer{at, next_sequence_++, kind, slot, generation, stamp});
         std::push_heap(heap_.begin(), heap_.end(), Later{});
     }

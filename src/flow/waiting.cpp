@@ -42,9 +42,10 @@ void Engine::wait_for_dependencies(Slot slot) {
     }
     // A copy that went round is looked at as soon as its dependencies have been asked for once.
     const std::int32_t patience = record.requeue_round > 0 ? 1 : options_.dependency_attempts;
-    timers_.arm(ports_.clock.now() + options_.dependency_interval * patience, TimerKind::kUnknownDependency, slot, record.generation);
-    // Only a ticket that others wait for can close a cycle. The search is paid from a budget that each admission refills,
-    // so that reading n tickets costs O(n) in all; what it did not reach is swept when nothing else moves.
+    timers_.arm(ports_.clock.now() + options_.dependency_interval * patience, TimerKind::kUnknownDependency, slot,
+                record.generation);
+    // Only a ticket that others wait for can close a cycle. The search is paid from a budget that each admission
+    // refills, so that reading n tickets costs O(n) in all; what it did not reach is swept when nothing else moves.
     constexpr std::int64_t kBudgetPerTicket = 64;
     constexpr std::int64_t kBudgetLimit = 100'000;
     cycle_budget_ = std::min(cycle_budget_ + kBudgetPerTicket, kBudgetLimit);
@@ -60,7 +61,8 @@ void Engine::dependencies_done(Slot slot) {
     wake(record);
     const Duration waited = record.state == State::kParked ? ports_.clock.now() - record.received_at : Duration::zero();
     record.active->dependency_wait = waited;
-    if (!record.active->ticket->dependencies.empty()) ports_.observer.dependency_wait_ended(view(record), "success", waited);
+    if (!record.active->ticket->dependencies.empty())
+        ports_.observer.dependency_wait_ended(view(record), "success", waited);
     enter_ready(slot);
 }
 
@@ -83,7 +85,8 @@ void Engine::fail_by_dependency(Slot slot, std::string_view dependency, std::str
     std::string message = "dependency " + std::string(dependency) + " did not complete";
     if (!detail.empty()) message += " (" + std::string(detail) + ")";
     decide(slot, Outcome::kDependencyFailed,
-           make_error(ErrorCode::kDependencyFailed, Retry::kNever, Fault::kTask, "engine", std::move(message)), nullptr);
+           make_error(ErrorCode::kDependencyFailed, Retry::kNever, Fault::kTask, "engine", std::move(message)),
+           nullptr);
 }
 
 void Engine::stop_waiting(Slot slot) {
@@ -138,7 +141,9 @@ void Engine::fail_waiters(NodeId node_id, MonoTime asked_at, bool last_word) {
     std::vector<Slot> failed;
     for (const auto& waiter : node.waiters) {
         const TicketRecord* record = live(waiter.slot, waiter.generation);
-        if (record == nullptr || std::find(record->waits_for.begin(), record->waits_for.end(), node_id) == record->waits_for.end()) continue;
+        if (record == nullptr ||
+            std::find(record->waits_for.begin(), record->waits_for.end(), node_id) == record->waits_for.end())
+            continue;
         const bool counts = last_word ? record->received_at <= asked_at : failure_counts(node, *record);
         if (counts) failed.push_back(waiter.slot);
     }
@@ -176,7 +181,8 @@ void Engine::on_statuses(const DependencyStatuses& statuses) {
 void Engine::on_ending_seen(const EndingSeen& ending) {
     // Every ending is remembered as long as there is room: the ticket that depends on it may only come later.
     const NodeId node_id = index_.intern(ending.ticket_id);
-    index_.remember_ending(node_id, ending.completed ? Ending::kCompleted : Ending::kFailed, ending.at, true, ending.detail);
+    index_.remember_ending(node_id, ending.completed ? Ending::kCompleted : Ending::kFailed, ending.at, true,
+                           ending.detail);
     progress();  // what was rotated away may be able to run now
     if (index_.find(ending.ticket_id) == kNoSlot) return;
     if (ending.completed) {
@@ -191,7 +197,8 @@ void Engine::on_reader_caught_up(const ResultsReaderCaughtUp& caught_up) {
     // Failures that were seen before the reader had caught up may count now.
     const std::vector<NodeId> awaited(asked_.begin(), asked_.end());
     for (const NodeId node_id : awaited) {
-        if (asked_.contains(node_id) && index_.at(node_id).ending == Ending::kFailed) fail_waiters(node_id, MonoTime{}, false);
+        if (asked_.contains(node_id) && index_.at(node_id).ending == Ending::kFailed)
+            fail_waiters(node_id, MonoTime{}, false);
     }
 }
 
@@ -217,7 +224,8 @@ void Engine::send_lookups() {
     if (!lookup_timer_armed_ && !asked_.empty()) {
         lookup_timer_armed_ = true;
         // Jitter keeps many workers from asking in step.
-        const auto jitter = Duration(static_cast<std::int64_t>(static_cast<double>(options_.dependency_interval.count()) * 0.2 * ports_.random.unit()));
+        const auto jitter = Duration(static_cast<std::int64_t>(
+            static_cast<double>(options_.dependency_interval.count()) * 0.2 * ports_.random.unit()));
         timers_.arm(ports_.clock.now() + options_.dependency_interval + jitter, TimerKind::kLookup);
     }
     if (lookups_due_.empty()) return;
@@ -246,8 +254,8 @@ void Engine::on_lookup_timer() {
     }
     if (cycles_unchecked_) sweep_for_cycles();
     if (rotation_blocked_ && count(State::kParked) + count(State::kHeld) > options_.max_parked) {
-        // Rotating fast did not help. One ticket at a time still goes round, so that each gets its time in hand: to have its
-        // dependencies asked for, and to end when they stay unknown.
+        // Rotating fast did not help. One ticket at a time still goes round, so that each gets its time in hand: to
+        // have its dependencies asked for, and to end when they stay unknown.
         rotated_reads_ = 0;
         requeue_longest_parked();
         rotated_reads_ = SIZE_MAX / 2;
@@ -265,21 +273,26 @@ void Engine::on_unknown_timer(Slot slot) {
         if (node.in_hand != kNoSlot || !node.held.empty() || node.unknown_since == MonoTime{}) continue;
         MonoTime over = std::max(node.unknown_since, record.received_at) + bound;
         // A copy that went round has waited before it came back.
-        if (record.requeue_round > 0 && record.admitted_at - record.timestamp > to_millis(bound)) over = record.received_at;
+        if (record.requeue_round > 0 && record.admitted_at - record.timestamp > to_millis(bound))
+            over = record.received_at;
         if (over > now) {
             look_again = std::min(look_again, over);
             continue;
         }
-        std::string message = "dependency " + node.id + " is not known to anybody after " + std::to_string(to_millis(bound) / 1000) + " s";
+        std::string message = "dependency " + node.id + " is not known to anybody after " +
+                              std::to_string(to_millis(bound) / 1000) + " s";
         if (!node.detail.empty()) {
-            message = "dependency " + node.id + " ended before this ticket was submitted and was not run again (" + node.detail + ")";
+            message = "dependency " + node.id + " ended before this ticket was submitted and was not run again (" +
+                      node.detail + ")";
         }
         const Duration waited = now - record.received_at;
         wake(record);
         ports_.observer.dependency_wait_ended(view(record), "timeout", waited);
         record.active->dependency_wait = waited;
-        return decide(slot, Outcome::kDependencyTimeout,
-                      make_error(ErrorCode::kDependencyTimeout, Retry::kNever, Fault::kInput, "engine", std::move(message)), nullptr);
+        return decide(
+            slot, Outcome::kDependencyTimeout,
+            make_error(ErrorCode::kDependencyTimeout, Retry::kNever, Fault::kInput, "engine", std::move(message)),
+            nullptr);
     }
     // What is known is waited for until the deadline; what becomes unknown later gets its own time.
     timers_.arm(look_again, TimerKind::kUnknownDependency, slot, record.generation);
@@ -308,7 +321,8 @@ std::vector<Engine::Slot> Engine::find_cycle(Slot start) {
         const Slot target = index_.at(record.waits_for[top.next++]).in_hand;
         if (target == start) {
             std::vector<Slot> cycle;
-            for (const Frame& frame : path) cycle.push_back(frame.slot);
+            for (const Frame& frame : path)
+                cycle.push_back(frame.slot);
             return cycle;
         }
         if (target == kNoSlot || records_[target].state != State::kParked || !seen.insert(target).second) continue;
@@ -320,13 +334,16 @@ std::vector<Engine::Slot> Engine::find_cycle(Slot start) {
 void Engine::break_cycle(const std::vector<Slot>& cycle) {
     constexpr std::size_t kShown = 20;
     std::string path;
-    for (std::size_t i = 0; i < cycle.size() && i < kShown; ++i) path += index_.at(records_[cycle[i]].node).id + " -> ";
+    for (std::size_t i = 0; i < cycle.size() && i < kShown; ++i)
+        path += index_.at(records_[cycle[i]].node).id + " -> ";
     if (cycle.size() > kShown) path += "… (" + std::to_string(cycle.size()) + " tickets) -> ";
     path += index_.at(records_[cycle.front()].node).id;
-    const Error error = make_error(ErrorCode::kDependencyFailed, Retry::kNever, Fault::kInput, "engine", "dependency cycle: " + path);
+    const Error error =
+        make_error(ErrorCode::kDependencyFailed, Retry::kNever, Fault::kInput, "engine", "dependency cycle: " + path);
     for (const Slot slot : cycle) {
         wake(records_[slot]);
-        ports_.observer.dependency_wait_ended(view(records_[slot]), "failed", ports_.clock.now() - records_[slot].received_at);
+        ports_.observer.dependency_wait_ended(view(records_[slot]), "failed",
+                                              ports_.clock.now() - records_[slot].received_at);
         decide(slot, Outcome::kDependencyFailed, error, nullptr);
     }
 }
@@ -376,7 +393,8 @@ void Engine::sweep_for_cycles() {
         if (const auto closes = place.find(at); closes != place.end() && records_[at].state == State::kParked) {
             break_cycle({path.begin() + static_cast<std::ptrdiff_t>(closes->second), path.end()});
         }
-        for (const Slot slot : path) open.erase(slot);
+        for (const Slot slot : path)
+            open.erase(slot);
     }
 }
 
@@ -386,9 +404,9 @@ void Engine::progress() {
     rotation_blocked_ = false;
 }
 
-// The bound on parked tickets is reached: the one that has waited longest goes to the tail of its partition, so that what
-// it waits for can be read. When for a good while nothing but such copies was read and nothing has moved, every partition
-// has been read through and rotating further cannot help: intake closes until there is an event (rule 14).
+// The bound on parked tickets is reached: the one that has waited longest goes to the tail of its partition, so that
+// what it waits for can be read. When for a good while nothing but such copies was read and nothing has moved, every
+// partition has been read through and rotating further cannot help: intake closes until there is an event (rule 14).
 void Engine::requeue_longest_parked() {
     constexpr std::size_t kRounds = 8;
     constexpr std::size_t kSlack = 32;

@@ -37,9 +37,9 @@ struct Condition {
 struct Explanation {
     std::string summary;  // one true sentence
     std::string phase;
-    std::string reason;   // stable code: deps, slots-full, intake-paused, retry-at, draining, …
+    std::string reason;  // stable code: deps, slots-full, intake-paused, retry-at, draining, …
     std::vector<Condition> conditions;
-    std::string fix;      // empty = none known
+    std::string fix;  // empty = none known
 };
 
 struct RunningTask {
@@ -62,7 +62,7 @@ struct EngineSnapshot {
     std::int64_t completed = 0;      // since start
     std::int64_t failed = 0;
     EpochMillis last_ended_at = 0;
-    double success_rate = 1.0;       // of the last 100 endings
+    double success_rate = 1.0;  // of the last 100 endings
     std::int64_t average_duration_ms = 0;
     bool sink_healthy = true;
     std::string sink_error;

@@ -26,14 +26,22 @@ struct AttemptKey {
     friend bool operator==(const AttemptKey&, const AttemptKey&) = default;
 };
 
-enum class StopReason : std::uint8_t { kTimeout, kDeadline, kCancelled, kPreempted, kShutdown, kPartitionRevoked, kSuperseded };
+enum class StopReason : std::uint8_t {
+    kTimeout,
+    kDeadline,
+    kCancelled,
+    kPreempted,
+    kShutdown,
+    kPartitionRevoked,
+    kSuperseded
+};
 std::string_view to_string(StopReason reason);
 
 // Something real that an executor made, with how to undo it.
 struct Effect {
-    std::string kind;    // "container", "job", "file", …
+    std::string kind;  // "container", "job", "file", …
     std::string name;
-    std::string undo;    // compensation action
+    std::string undo;  // compensation action
 };
 
 struct AttemptContext {
@@ -71,7 +79,8 @@ public:
 class RunningAttempt {
 public:
     virtual ~RunningAttempt() = default;
-    // Really stop the work: softly now, hard after `grace`. Ends with attempt_ended(). A second call may shorten the grace.
+    // Really stop the work: softly now, hard after `grace`. Ends with attempt_ended(). A second call may shorten the
+    // grace.
     virtual void stop(StopReason reason, Duration grace) = 0;
 };
 
@@ -88,7 +97,8 @@ public:
     // Refuses a ticket whose parameters can never work, before anything is started. Permanent errors only.
     [[nodiscard]] virtual Result<void> validate(const Ticket& ticket) const = 0;
     // Never null. Never throws.
-    [[nodiscard]] virtual std::unique_ptr<RunningAttempt> start(const AttemptContext& context, AttemptListener& listener) = 0;
+    [[nodiscard]] virtual std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
+                                                                AttemptListener& listener) = 0;
 };
 
 }  // namespace wa

@@ -30,13 +30,13 @@ struct FlowGauges {
     std::size_t in_flight_limit = 0;
     std::size_t executing = 0;  // attempts under way
     std::size_t slots = 0;
-    std::size_t parked = 0;     // wait for dependencies
-    std::size_t held = 0;       // wait for another record of the same id
-    std::size_t ready = 0;      // wait for the window
-    std::size_t queued = 0;     // wait for a slot
+    std::size_t parked = 0;  // wait for dependencies
+    std::size_t held = 0;    // wait for another record of the same id
+    std::size_t ready = 0;   // wait for the window
+    std::size_t queued = 0;  // wait for a slot
     std::size_t backing_off = 0;
     std::size_t reporting = 0;
-    bool open = true;           // intake
+    bool open = true;  // intake
     bool draining = false;
 };
 
@@ -48,7 +48,8 @@ public:
     virtual void attempt_started(const TicketView&, Duration /*queue_wait*/) {}
     // `retry_in` is negative when no other attempt follows.
     virtual void attempt_ended(const TicketView&, const AttemptReport&, Duration /*took*/, Duration /*retry_in*/) {}
-    virtual void dependency_wait_ended(const TicketView&, std::string_view /*result: success, failed, timeout*/, Duration) {}
+    virtual void dependency_wait_ended(const TicketView&, std::string_view /*result: success, failed, timeout*/,
+                                       Duration) {}
     virtual void duplicate_suppressed(const TicketView&) {}
     virtual void stop_requested(const TicketView&, StopReason) {}
     virtual void stop_finished(const TicketView&, StopReason, Duration /*took*/) {}

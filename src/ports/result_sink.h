@@ -34,11 +34,11 @@ struct AttemptRecord {
     EpochMillis started_at = 0;
     EpochMillis ended_at = 0;
     std::int64_t queued_ms = 0;
-    std::string outcome;     // "completed", "failed", "timeout", "cancelled", "interrupted"
-    std::string fault;       // to_string(Fault), empty on success
-    std::string error;       // describe(), empty on success
+    std::string outcome;  // "completed", "failed", "timeout", "cancelled", "interrupted"
+    std::string fault;    // to_string(Fault), empty on success
+    std::string error;    // describe(), empty on success
     bool retryable = false;
-    std::string runtime;     // back-end that ran it
+    std::string runtime;  // back-end that ran it
     std::optional<std::int32_t> exit_code;
     std::optional<std::int32_t> signal;
     std::optional<EpochMillis> next_try_at;
@@ -73,7 +73,7 @@ struct Settlement {
     std::string payload;        // original bytes: kDeadLetter, kRequeue
     EpochMillis timestamp = 0;  // of the original record: kRequeue
     std::uint32_t requeue_round = 0;
-    std::int32_t deliveries = 0;  // kRequeue: the count of rule 4 travels with the copy
+    std::int32_t deliveries = 0;         // kRequeue: the count of rule 4 travels with the copy
     std::optional<Ticket> compensation;  // goes into the same transaction (rule 10)
     std::vector<HistoryEntry> history;
     std::vector<AttemptRecord> attempts;
@@ -111,7 +111,7 @@ struct CommitBatch {
     std::vector<AttemptEnd> attempt_ends;
     std::vector<PartitionCommit> offsets;  // empty when the sink does not want them
 
-    [[nodiscard]] bool empty() const { 
+    [[nodiscard]] bool empty() const {
         return settlements.empty() && intents.empty() && attempt_ends.empty() && offsets.empty();
     }
 };
@@ -151,10 +151,10 @@ struct SinkRecovered {
 };
 
 struct SinkTraits {
-    bool wants_offsets = false;           // Kafka: yes; embedded store: it knows each ticket's row
-    bool keeps_attempts = true;           // embedded store: intents and attempt ends are rows; Kafka: no
-    std::size_t metadata_limit = 4096;    // bytes of PartitionCommit::metadata
-    std::size_t batch_limit = 1000;       // settlements and intents in one batch
+    bool wants_offsets = false;         // Kafka: yes; embedded store: it knows each ticket's row
+    bool keeps_attempts = true;         // embedded store: intents and attempt ends are rows; Kafka: no
+    std::size_t metadata_limit = 4096;  // bytes of PartitionCommit::metadata
+    std::size_t batch_limit = 1000;     // settlements and intents in one batch
 };
 
 class ResultSink {

@@ -1,7 +1,8 @@
 // A place where an EXECUTE ticket can run: this machine, a container engine, a cluster, … or nowhere (simulation).
 //
-// A runtime runs one attempt and says how it ended; whether another runtime is tried then is decided in executors/fallback.h
-// and nowhere else. Threading: all calls on the engine's loop; runtime_ended() never comes from inside start() or stop().
+// A runtime runs one attempt and says how it ended; whether another runtime is tried then is decided in
+// executors/fallback.h and nowhere else. Threading: all calls on the engine's loop; runtime_ended() never comes from
+// inside start() or stop().
 #pragma once
 
 #include <memory>
@@ -31,8 +32,8 @@ struct RuntimeReport {
     AttemptReport attempt;
     // False when nothing of the work can have happened. Only then may another runtime be tried by default.
     bool work_began = true;
-    // The back-end itself is away or switched off (with work_began = false): the fallback rule applies. A passing shortage
-    // (no process could be made just now) is not that: it is retried here.
+    // The back-end itself is away or switched off (with work_began = false): the fallback rule applies. A passing
+    // shortage (no process could be made just now) is not that: it is retried here.
     std::optional<Unavailable> unavailable;
 };
 
@@ -53,7 +54,8 @@ public:
     // Whether starting the work changes anything outside this process.
     [[nodiscard]] virtual bool has_effects() const = 0;
     // Never null, never throws.
-    [[nodiscard]] virtual std::unique_ptr<RunningAttempt> start(const AttemptContext& context, RuntimeListener& listener) = 0;
+    [[nodiscard]] virtual std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
+                                                                RuntimeListener& listener) = 0;
 };
 
 }  // namespace wa

@@ -1,7 +1,7 @@
 // What an attempt's processes print, kept per attempt while it is printed.
 //
-// Writing never blocks the caller on the disk and never fails the task: what could not be written is counted and said in
-// the log itself. Reading works on running attempts and on those of a worker that was killed.
+// Writing never blocks the caller on the disk and never fails the task: what could not be written is counted and said
+// in the log itself. Reading works on running attempts and on those of a worker that was killed.
 #pragma once
 
 #include <cstddef>
@@ -28,11 +28,11 @@ std::string_view to_string(TaskLogStream stream);  // "stdout", "stderr", "worke
 class TaskLog {
 public:
     virtual ~TaskLog() = default;
-    // Copies `bytes`. False when the writer lags behind: the caller should read a little slower for a while. The bytes are
-    // taken nevertheless, up to a bound; beyond it they are dropped and counted.
+    // Copies `bytes`. False when the writer lags behind: the caller should read a little slower for a while. The bytes
+    // are taken nevertheless, up to a bound; beyond it they are dropped and counted.
     virtual bool append(TaskLogStream stream, std::string_view bytes) = 0;
-    // The last word. `killed_because` not empty: adds the line "[worker-agents] killed: <reason>", even to a log that has
-    // nothing else. A second call does nothing.
+    // The last word. `killed_because` not empty: adds the line "[worker-agents] killed: <reason>", even to a log that
+    // has nothing else. A second call does nothing.
     virtual void close(std::string_view killed_because) = 0;
 };
 
@@ -43,7 +43,7 @@ struct TaskLogQuery {
     // Where the last answer ended; 0 = from the start. Ignored when tail_lines is set.
     std::uint64_t from = 0;
     std::optional<std::size_t> tail_lines{};  // begin with the last so many lines (at most 100,000)
-    std::size_t max_bytes = 1024 * 1024;    // of text in one answer; capped at 8 MiB
+    std::size_t max_bytes = 1024 * 1024;      // of text in one answer; capped at 8 MiB
 };
 
 struct TaskLogChunk {

@@ -1,4 +1,5 @@
-// Who knows the status of tickets that are not in hand: the Execution Ticket Service, or the embedded store that plays it.
+// Who knows the status of tickets that are not in hand: the Execution Ticket Service, or the embedded store that plays
+// it.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +19,10 @@ struct StatusUpdate {
 };
 
 enum class DependencyState : std::uint8_t {
-    kUnknown,    // nobody knows this id (yet)
-    kOpen,       // known and not ended
+    kUnknown,  // nobody knows this id (yet)
+    kOpen,     // known and not ended
     kCompleted,
-    kFailed,     // failed, cancelled, skipped, compensated
+    kFailed,  // failed, cancelled, skipped, compensated
 };
 
 struct DependencyStatus {
@@ -41,7 +42,7 @@ struct DependencyStatuses {
 struct EndingSeen {
     std::string ticket_id;
     bool completed = false;
-    EpochMillis at = 0;          // when the result was published
+    EpochMillis at = 0;  // when the result was published
     std::string detail;
 };
 // The results reader has passed the stable offset that stood at `as_of` (rule 15, 16).

@@ -1,5 +1,5 @@
-// Where tickets come from. Kafka and the embedded queue look alike: partitions of records with rising offsets, owned for
-// the length of one assignment (its epoch). Rules: cluster-rules 1-3, 12-14, 18-20.
+// Where tickets come from. Kafka and the embedded queue look alike: partitions of records with rising offsets, owned
+// for the length of one assignment (its epoch). Rules: cluster-rules 1-3, 12-14, 18-20.
 //
 // Threading: every call in both directions happens on the engine's loop. A source never calls the engine from inside a
 // call that the engine made; it posts its input.
@@ -38,8 +38,9 @@ struct Record {
     SourcePosition origin;
     std::uint32_t requeue_round = 0;  // how often it was re-queued
     std::int32_t attempts_made = 0;   // attempts of earlier processes; the next attempt is numbered one higher
-    std::int32_t attempts_burned = 0; // of those, the ones that count against max_retries (not: interrupted, handed back)
-    std::int32_t deliveries = 0;      // how often a worker died while it may have been running (rule 4)
+    std::int32_t attempts_burned =
+        0;                        // of those, the ones that count against max_retries (not: interrupted, handed back)
+    std::int32_t deliveries = 0;  // how often a worker died while it may have been running (rule 4)
 };
 
 class TicketSource {
@@ -52,15 +53,17 @@ public:
 };
 
 // Inputs that a source posts to the engine. With a results reader, an assignment is announced only after the reader has
-// passed the stable end of the results as of that assignment: what the last owner finished is known before anything starts.
+// passed the stable end of the results as of that assignment: what the last owner finished is known before anything
+// starts.
 struct PartitionAssigned {
     PartitionId partition = 0;
     Epoch epoch = 0;
-    Offset committed = 0;      // lowest unfinished offset; reading starts here
-    std::string metadata;      // of that commit; empty, foreign or damaged is allowed
-    Offset end_at_assign = 0;  // stable end when the assignment was made: what lies below may have been running elsewhere
-    // Finished offsets at or above `committed` that were found in the results' source headers; used when the metadata is
-    // missing or unreadable (rule 12).
+    Offset committed = 0;  // lowest unfinished offset; reading starts here
+    std::string metadata;  // of that commit; empty, foreign or damaged is allowed
+    Offset end_at_assign =
+        0;  // stable end when the assignment was made: what lies below may have been running elsewhere
+    // Finished offsets at or above `committed` that were found in the results' source headers; used when the metadata
+    // is missing or unreadable (rule 12).
     std::vector<Offset> finished_by_results;
 };
 struct PartitionRevoked {

@@ -38,22 +38,66 @@ TEST(Simulation, RegressionSeedsHold) {
 
 TEST(Simulation, TheSameSeedGivesTheSameHistory) {
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-        EXPECT_EQ(simulate({seed, Variant::kNone, false}).trace_hash, simulate({seed, Variant::kNone, true}).trace_hash) << "seed " << seed;
+        EXPECT_EQ(simulate({seed, Variant::kNone, false}).trace_hash, simulate({seed, Variant::kNone, true}).trace_hash)
+            << "seed " << seed;
     }
 }
 
 // Rare things that must have happened somewhere in all these histories, or the search does not reach them.
 const char* const kSometimes[] = {
-    "retry", "retry_after_timeout", "held", "parked", "requeued", "suppressed", "cycle", "breaker_deferred", "crash",
-    "crash_while_reporting", "crash_while_executing", "crash_in_transaction", "readers_held_back", "lost_while_executing",
-    "revoke_while_executing", "released", "fatal_commit_happened", "fatal_commit_undone", "commit_aborted", "commit_retry",
-    "settlement_rejected", "metadata_too_large", "foreign_metadata", "clock_jump", "disk_full", "drained", "unstoppable",
-    "finished_when_stopped", "compensation", "ticket_kills_worker", "dead_letter_worker_crashed", "dead_letter_decode_error",
-    "dead_letter_unsupported_task_type", "outcome_completed", "outcome_execution_failed", "outcome_timeout",
-    "outcome_deadline_exceeded", "outcome_dependency_failed", "outcome_dependency_timeout", "outcome_cancelled",
-    "outcome_preempted", "stop_timeout", "stop_shutdown", "stop_partition_revoked", "stop_cancelled", "intake_closed_intake-paused",
-    "intake_closed_draining", "intake_closed_parked-full", "intake_closed_sink-unavailable", "handed_back_parked",
-    "handed_back_queued", "handed_back_backing_off", "handed_back_cancelling",
+    "retry",
+    "retry_after_timeout",
+    "held",
+    "parked",
+    "requeued",
+    "suppressed",
+    "cycle",
+    "breaker_deferred",
+    "crash",
+    "crash_while_reporting",
+    "crash_while_executing",
+    "crash_in_transaction",
+    "readers_held_back",
+    "lost_while_executing",
+    "revoke_while_executing",
+    "released",
+    "fatal_commit_happened",
+    "fatal_commit_undone",
+    "commit_aborted",
+    "commit_retry",
+    "settlement_rejected",
+    "metadata_too_large",
+    "foreign_metadata",
+    "clock_jump",
+    "disk_full",
+    "drained",
+    "unstoppable",
+    "finished_when_stopped",
+    "compensation",
+    "ticket_kills_worker",
+    "dead_letter_worker_crashed",
+    "dead_letter_decode_error",
+    "dead_letter_unsupported_task_type",
+    "outcome_completed",
+    "outcome_execution_failed",
+    "outcome_timeout",
+    "outcome_deadline_exceeded",
+    "outcome_dependency_failed",
+    "outcome_dependency_timeout",
+    "outcome_cancelled",
+    "outcome_preempted",
+    "stop_timeout",
+    "stop_shutdown",
+    "stop_partition_revoked",
+    "stop_cancelled",
+    "intake_closed_intake-paused",
+    "intake_closed_draining",
+    "intake_closed_parked-full",
+    "intake_closed_sink-unavailable",
+    "handed_back_parked",
+    "handed_back_queued",
+    "handed_back_backing_off",
+    "handed_back_cancelling",
 };
 
 TEST(Simulation, PromisesHoldInEveryHistory) {
@@ -81,12 +125,16 @@ TEST(Simulation, PromisesHoldInEveryHistory) {
         steps += count;
     };
     std::vector<std::thread> threads;
-    for (unsigned i = 0; i < std::max(1U, std::thread::hardware_concurrency()); ++i) threads.emplace_back(work);
-    for (std::thread& thread : threads) thread.join();
-    for (const auto& [seed, what] : failures) ADD_FAILURE() << "seed " << seed << ": " << what << "\n  replay: simulation_tests --seed=" << seed;
+    for (unsigned i = 0; i < std::max(1U, std::thread::hardware_concurrency()); ++i)
+        threads.emplace_back(work);
+    for (std::thread& thread : threads)
+        thread.join();
+    for (const auto& [seed, what] : failures)
+        ADD_FAILURE() << "seed " << seed << ": " << what << "\n  replay: simulation_tests --seed=" << seed;
     std::printf("simulation: %llu steps\n", static_cast<unsigned long long>(steps));
     if (seeds < 1000) return;  // too few to demand the rare branches
-    for (const char* mark : kSometimes) EXPECT_TRUE(marks.contains(mark)) << "no history reached: " << mark;
+    for (const char* mark : kSometimes)
+        EXPECT_TRUE(marks.contains(mark)) << "no history reached: " << mark;
 }
 
 struct BrokenEngine {
@@ -129,13 +177,16 @@ TEST_P(CheckerCatches, ABrokenEngine) {
     FAIL() << "the checker did not notice: " << GetParam().name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Variants, CheckerCatches, testing::ValuesIn(kBroken),
-                         [](const auto& info) { return "Variant" + std::to_string(static_cast<int>(info.param.variant)); });
+INSTANTIATE_TEST_SUITE_P(Variants, CheckerCatches, testing::ValuesIn(kBroken), [](const auto& info) {
+    return "Variant" + std::to_string(static_cast<int>(info.param.variant));
+});
 
 int replay(std::uint64_t seed, Variant variant) {
     const Verdict verdict = simulate({seed, variant, true});
-    for (const std::string& line : verdict.trace) std::printf("%s\n", line.c_str());
-    std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), verdict.violation ? verdict.violation->c_str() : "all promises held");
+    for (const std::string& line : verdict.trace)
+        std::printf("%s\n", line.c_str());
+    std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed),
+                verdict.violation ? verdict.violation->c_str() : "all promises held");
     return verdict.violation ? 1 : 0;
 }
 
@@ -148,8 +199,10 @@ int main(int argc, char** argv) {
     int variant = 0;
     for (int i = 1; i < argc; ++i) {
         const std::string_view argument(argv[i]);
-        if (argument.starts_with("--seed=")) std::from_chars(argument.data() + 7, argument.data() + argument.size(), seed);
-        if (argument.starts_with("--variant=")) std::from_chars(argument.data() + 10, argument.data() + argument.size(), variant);
+        if (argument.starts_with("--seed="))
+            std::from_chars(argument.data() + 7, argument.data() + argument.size(), seed);
+        if (argument.starts_with("--variant="))
+            std::from_chars(argument.data() + 10, argument.data() + argument.size(), variant);
     }
     if (seed != 0) return wa::sim::replay(seed, static_cast<wa::Variant>(variant));
     return RUN_ALL_TESTS();

@@ -14,7 +14,9 @@ using std::chrono::seconds;
 constexpr Duration kTransactionTimeout = seconds(10);
 constexpr Duration kCalmLimit = std::chrono::hours(24);
 
-std::string at(const SourcePosition& position) { return std::to_string(position.partition) + "@" + std::to_string(position.offset); }
+std::string at(const SourcePosition& position) {
+    return std::to_string(position.partition) + "@" + std::to_string(position.offset);
+}
 
 }  // namespace
 
@@ -89,7 +91,8 @@ public:
         if (world_.service_away_) return;
         world_.on_worker(worker_.index, world_.small(), [this, ids = std::move(ids)](Worker& worker) {
             DependencyStatuses answer;
-            for (const std::string& id : ids) answer.statuses.push_back(status(id));
+            for (const std::string& id : ids)
+                answer.statuses.push_back(status(id));
             world_.feed(worker, std::move(answer));
         });
     }
@@ -99,13 +102,15 @@ private:
         DependencyStatus status{id, DependencyState::kUnknown, false, {}};
         bool open = false;
         if (!world_.cluster_) {
-            open = std::any_of(world_.rows_.begin(), world_.rows_.end(), [&](const auto& row) { return row.second.id == id; }) &&
-                   std::any_of(world_.produced_.begin(), world_.produced_.end(),
-                               [&](const Produced& produced) { return produced.id == id && produced.valid && produced.pending; });
+            open = std::any_of(world_.rows_.begin(), world_.rows_.end(),
+                               [&](const auto& row) { return row.second.id == id; }) &&
+                   std::any_of(world_.produced_.begin(), world_.produced_.end(), [&](const Produced& produced) {
+                       return produced.id == id && produced.valid && produced.pending;
+                   });
         } else {
-            open = std::any_of(world_.produced_.begin(), world_.produced_.end(),
-                               [&](const Produced& produced) { return produced.id == id && produced.position.offset >= 0 && produced.valid && produced.pending;
-                               });
+            open = std::any_of(world_.produced_.begin(), world_.produced_.end(), [&](const Produced& produced) {
+                return produced.id == id && produced.position.offset >= 0 && produced.valid && produced.pending;
+            });
         }
         const auto endings = world_.endings_.find(id);
         if (endings != world_.endings_.end() && world_.has_ending(id, true)) {
@@ -141,10 +146,13 @@ public:
     [[nodiscard]] std::string backend(const Ticket& ticket) const override {
         return world_.behaviours_.at(ticket.ticket_id).unreachable ? "shaky" : "local";
     }
-    [[nodiscard]] bool has_effects(const Ticket& ticket) const override { return !world_.behaviours_.at(ticket.ticket_id).simulated; }
+    [[nodiscard]] bool has_effects(const Ticket& ticket) const override {
+        return !world_.behaviours_.at(ticket.ticket_id).simulated;
+    }
     [[nodiscard]] bool can_detach(const Ticket& /*ticket*/) const override { return false; }
     [[nodiscard]] Result<void> validate(const Ticket& /*ticket*/) const override { return {}; }
-    [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context, AttemptListener& listener) override {
+    [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
+                                                        AttemptListener& listener) override {
         return world_.start_attempt(worker_, context, listener);
     }
 
@@ -157,8 +165,9 @@ class World::Observer final : public FlowObserver {
 public:
     Observer(World& world, Worker& worker) : world_(world), worker_(worker) {}
     void ticket_moved(const TicketView& ticket, State from, Event event, State to, std::string_view reason) override {
-        world_.note("w" + std::to_string(worker_.index) + " " + std::string(ticket.ticket_id) + " " + std::string(to_string(from)) + " -> " +
-                    std::string(to_string(to)) + " (" + std::string(to_string(event)) + "; " + std::string(reason) + ")");
+        world_.note("w" + std::to_string(worker_.index) + " " + std::string(ticket.ticket_id) + " " +
+                    std::string(to_string(from)) + " -> " + std::string(to_string(to)) + " (" +
+                    std::string(to_string(event)) + "; " + std::string(reason) + ")");
         if (to == State::kHeld) world_.mark("held");
         if (event == Event::kDeferred) world_.mark("breaker_deferred");
         if (to == State::kParked) world_.mark("parked");
@@ -166,20 +175,25 @@ public:
         if (from == State::kCancelling && event == Event::kAttemptFailed) world_.mark("retry_after_timeout");
         if (to == State::kHandedBack) world_.mark("handed_back_" + std::string(to_string(from)));
     }
-    void stop_requested(const TicketView& /*ticket*/, StopReason reason) override { world_.mark("stop_" + std::string(to_string(reason))); }
+    void stop_requested(const TicketView& /*ticket*/, StopReason reason) override {
+        world_.mark("stop_" + std::string(to_string(reason)));
+    }
     void outcome_decided(const TicketView& ticket, const Settlement& settlement) override {
         if (settlement.kind == SettlementKind::kRequeue) return world_.mark("requeued");
         if (settlement.kind == SettlementKind::kSuppressed) return world_.mark("suppressed");
-        if (settlement.kind == SettlementKind::kDeadLetter) return world_.mark("dead_letter_" + settlement.dead_letter.reason);
+        if (settlement.kind == SettlementKind::kDeadLetter)
+            return world_.mark("dead_letter_" + settlement.dead_letter.reason);
         world_.mark("outcome_" + std::string(to_string(settlement.outcome)));
         if (settlement.result.error_message.find("cycle") != std::string::npos) world_.mark("cycle");
         const std::string id(ticket.ticket_id);
         const bool cancelled = settlement.outcome == Outcome::kCancelled || settlement.outcome == Outcome::kPreempted;
-        if (cancelled && !world_.cancel_asked_.contains(id)) world_.violated("drain: " + id + " was cancelled though nobody asked for it");
+        if (cancelled && !world_.cancel_asked_.contains(id))
+            world_.violated("drain: " + id + " was cancelled though nobody asked for it");
         if (worker_.cancel_accepted.erase(id) == 0) return;
         if (settlement.outcome != Outcome::kCancelled && settlement.outcome != Outcome::kPreempted &&
             settlement.outcome != Outcome::kDeadlineExceeded) {
-            world_.violated("one ending: cancel of " + id + " was accepted, yet it ended as " + std::string(to_string(settlement.outcome)));
+            world_.violated("one ending: cancel of " + id + " was accepted, yet it ended as " +
+                            std::string(to_string(settlement.outcome)));
         }
     }
     void intake_changed(bool open, std::string_view why, Duration /*since*/) override {
@@ -191,12 +205,16 @@ private:
     Worker& worker_;
 };
 
-World::World(const Options& options) : options_(options), random_(options.seed) { verdict_.trace_hash = 0xcbf29ce484222325ULL; }
+World::World(const Options& options) : options_(options), random_(options.seed) {
+    verdict_.trace_hash = 0xcbf29ce484222325ULL;
+}
 World::~World() = default;
 
 void World::note(const std::string& text) {
-    for (const char c : text) verdict_.trace_hash = (verdict_.trace_hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-    if (options_.trace) verdict_.trace.push_back(std::to_string(to_millis(clock_.now().time_since_epoch())) + " ms  " + text);
+    for (const char c : text)
+        verdict_.trace_hash = (verdict_.trace_hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    if (options_.trace)
+        verdict_.trace.push_back(std::to_string(to_millis(clock_.now().time_since_epoch())) + " ms  " + text);
 }
 
 void World::violated(const std::string& what) {
@@ -252,10 +270,12 @@ void World::make_tickets() {
         ticket.supported = !random_.chance(0.02);
         ticket.compensates = random_.chance(0.3);
         // A cycle across workers is seen by none of them; deadlines end it.
-        if (random_.chance(0.15) || (cyclic && worker_count_ > 1)) ticket.deadline = clock_.wall_now() + random_.between(-1000, 200'000);
+        if (random_.chance(0.15) || (cyclic && worker_count_ > 1))
+            ticket.deadline = clock_.wall_now() + random_.between(-1000, 200'000);
         ticket.position = SourcePosition{static_cast<PartitionId>(random_.below(partitions_.size())), -1};
         Behaviour behaviour;
-        behaviour.takes = random_.chance(0.8) ? Duration(milliseconds(random_.below(3000))) : Duration(seconds(random_.below(50)));
+        behaviour.takes =
+            random_.chance(0.8) ? Duration(milliseconds(random_.below(3000))) : Duration(seconds(random_.below(50)));
         if (random_.chance(0.2)) behaviour.transient_failures = 1 + static_cast<std::int32_t>(random_.below(4));
         behaviour.fails = random_.chance(0.12);
         behaviour.hangs = random_.chance(0.05);
@@ -284,13 +304,15 @@ void World::make_tickets() {
     const Duration spread = random_.chance(0.5) ? Duration(seconds(1)) : Duration(seconds(60));
     still_to_produce_ = produced_.size();
     for (std::size_t i = 0; i < produced_.size(); ++i) {
-        const Duration when = in_order && i < originals ? Duration(milliseconds(i)) : Duration(random_.between(0, spread.count()));
+        const Duration when =
+            in_order && i < originals ? Duration(milliseconds(i)) : Duration(random_.between(0, spread.count()));
         after(i < originals ? when : when + seconds(5), [this, i] { produce(i); });
     }
 }
 
 std::string World::payload_of(const Produced& produced) {
-    if (!produced.valid) return random_.chance(0.5) ? "{\"ticket_id\": \"" + produced.id + "\"" : std::string("\x00\x01garbage", 9);
+    if (!produced.valid)
+        return random_.chance(0.5) ? "{\"ticket_id\": \"" + produced.id + "\"" : std::string("\x00\x01garbage", 9);
     Ticket ticket;
     ticket.ticket_id = produced.id;
     ticket.task_id = produced.id;
@@ -317,10 +339,12 @@ void World::produce(std::size_t index) {
         if (random_.chance(0.1)) partition.log.push_back(LogEntry{});  // a marker takes an offset
         ticket.position.offset = static_cast<Offset>(partition.log.size());
         ++open_records_;
-        partition.log.push_back(LogEntry{true, std::move(payload), clock_.wall_now(), ticket.position, 0, 0, ticket.id, clock_.now()});
+        partition.log.push_back(
+            LogEntry{true, std::move(payload), clock_.wall_now(), ticket.position, 0, 0, ticket.id, clock_.now()});
     } else {
         ticket.position = SourcePosition{0, next_row_++};
-        rows_[ticket.position.offset] = Row{std::move(payload), ticket.id, clock_.wall_now(), ticket.position, 0, 0, 0, 0, false};
+        rows_[ticket.position.offset] =
+            Row{std::move(payload), ticket.id, clock_.wall_now(), ticket.position, 0, 0, 0, 0, false};
     }
     for (auto& worker : workers_) {
         if (worker) schedule_delivery(*worker);
@@ -329,7 +353,9 @@ void World::produce(std::size_t index) {
 
 // --- the loop --------------------------------------------------------------------------------------------------------
 
-void World::after(Duration delay, std::function<void()> action) { agenda_.push(Scheduled{clock_.now() + delay, sequence_++, std::move(action)}); }
+void World::after(Duration delay, std::function<void()> action) {
+    agenda_.push(Scheduled{clock_.now() + delay, sequence_++, std::move(action)});
+}
 
 void World::on_worker(std::size_t index, Duration delay, std::function<void(Worker&)> action) {
     const std::uint64_t incarnation = workers_[index] ? workers_[index]->incarnation : 0;
@@ -349,9 +375,11 @@ void World::feed(Worker& worker, EngineInput input) {
         const std::size_t index = worker.index;
         on_worker(index, Duration::zero(), [this, index](Worker& drained) {
             std::vector<PartitionId> owned;
-            for (const auto& [partition, assigned] : drained.assigned) owned.push_back(partition);
+            for (const auto& [partition, assigned] : drained.assigned)
+                owned.push_back(partition);
             for (const auto& [serial, live] : live_) {
-                if (live.worker == index && !live.unstoppable) violated("drain: " + live.id + " still runs after the worker has left");
+                if (live.worker == index && !live.unstoppable)
+                    violated("drain: " + live.id + " still runs after the worker has left");
             }
             workers_[index].reset();
             for (const PartitionId partition : owned) {
@@ -380,21 +408,21 @@ void World::fault() {
     const std::size_t index = random_.below(worker_count_);
     Worker* worker = workers_[index].get();
     switch (random_.below(8)) {
-        case 0:
-            crash(index);
-            break;
+        case 0: crash(index); break;
         case 1:
         case 2: rebalance(); break;
         case 3:
         case 4:
             if (worker != nullptr && !produced_.empty()) {
                 const std::string id = produced_[random_.below(produced_.size())].id;
-                CancelRequest request{id, random_.chance(0.5) ? "preemption" : "user_request", "other", seconds(random_.below(20)), "test"};
+                CancelRequest request{id, random_.chance(0.5) ? "preemption" : "user_request", "other",
+                                      seconds(random_.below(20)), "test"};
                 cancel_asked_.insert(id);
                 feed(*worker, CancelTicket{request, [this, worker, id](Result<CancelAnswer> answer) {
                                                note("cancel " + id + (answer ? " accepted" : " refused"));
                                                const auto stands = worker->engine->explain(id);
-                                               if (answer && stands && stands->phase == "cancelling") worker->cancel_accepted.insert(id);
+                                               if (answer && stands && stands->phase == "cancelling")
+                                                   worker->cancel_accepted.insert(id);
                                            }});
             }
             break;
@@ -424,11 +452,14 @@ void World::fault() {
 
 Verdict World::run() {
     draw_profile();
-    note(std::string(cluster_ ? "cluster" : "embedded") + " workers=" + std::to_string(worker_count_) + " partitions=" + std::to_string(partitions_.size()) +
-         " slots=" + std::to_string(engine_options_.max_concurrent_tasks) + " window=" + std::to_string(engine_options_.max_concurrent_tickets));
+    note(std::string(cluster_ ? "cluster" : "embedded") + " workers=" + std::to_string(worker_count_) + " partitions=" +
+         std::to_string(partitions_.size()) + " slots=" + std::to_string(engine_options_.max_concurrent_tasks) +
+         " window=" + std::to_string(engine_options_.max_concurrent_tickets));
     workers_.resize(worker_count_);
-    for (std::size_t i = 0; i < worker_count_; ++i) start_worker(i);
-    for (std::size_t p = 0; p < partitions_.size() && cluster_; ++p) assign(static_cast<PartitionId>(p), random_.below(worker_count_));
+    for (std::size_t i = 0; i < worker_count_; ++i)
+        start_worker(i);
+    for (std::size_t p = 0; p < partitions_.size() && cluster_; ++p)
+        assign(static_cast<PartitionId>(p), random_.below(worker_count_));
     make_tickets();
     if (fault_rate_ > 0) after(seconds(1), [this] { fault(); });
     MonoTime calm_at = clock_.now() + seconds(20 + random_.below(200));
@@ -474,7 +505,12 @@ void World::start_worker(std::size_t index) {
     worker->observer = std::make_unique<Observer>(*this, *worker);
     engine_options_.agent_id = "w" + std::to_string(index);
     worker->engine = std::make_unique<Engine>(
-        engine_options_, EnginePorts{*worker->source, *worker->sink, *worker->tickets, *worker->observer, clock_, random_,
+        engine_options_, EnginePorts{*worker->source,
+                                     *worker->sink,
+                                     *worker->tickets,
+                                     *worker->observer,
+                                     clock_,
+                                     random_,
                                      {{TaskType::kExecute, worker->exec.get()}},
                                      [](std::string_view payload) { return parse_ticket(payload); }});
     note("start w" + std::to_string(index));
@@ -484,7 +520,8 @@ void World::start_worker(std::size_t index) {
     for (const auto& [id, transaction] : transactions_) {
         if (transaction.worker == index) left.push_back(id);
     }
-    for (const std::uint64_t id : left) abort_transaction(id);
+    for (const std::uint64_t id : left)
+        abort_transaction(id);
     Worker& alive = *workers_[index];
     if (cluster_) {
         on_worker(index, small(), [this](Worker& reader) { poll_results(reader); });
@@ -509,7 +546,8 @@ void World::crash(std::size_t index) {
     if (gauges.reporting > 0) mark("crash_while_reporting");
     if (gauges.executing > 0) mark("crash_while_executing");
     std::vector<PartitionId> owned;
-    for (const auto& [partition, assigned] : worker.assigned) owned.push_back(partition);
+    for (const auto& [partition, assigned] : worker.assigned)
+        owned.push_back(partition);
     std::erase_if(live_, [&](const auto& entry) { return entry.second.worker == index; });
     workers_[index].reset();
     for (const auto& [id, transaction] : transactions_) {
@@ -520,7 +558,8 @@ void World::crash(std::size_t index) {
     if (cluster_) {
         for (const PartitionId partition : owned) {
             partitions_[static_cast<std::size_t>(partition)].owner.reset();
-            after(Duration(seconds(1 + random_.below(10))), [this, partition] { assign(partition, random_.below(worker_count_)); });
+            after(Duration(seconds(1 + random_.below(10))),
+                  [this, partition] { assign(partition, random_.below(worker_count_)); });
         }
     }
     after(Duration(milliseconds(100 + random_.below(20'000))), [this, index] { start_worker(index); });
@@ -542,8 +581,16 @@ void World::deliver_next(Worker& worker) {
         const auto row = rows_.lower_bound(assigned.next);
         if (row == rows_.end()) return;
         assigned.next = row->first + 1;
-        Record record{SourcePosition{0, row->first}, assigned.epoch, row->second.id, row->second.payload, row->second.timestamp, row->second.origin,
-                      row->second.round, row->second.attempts, row->second.burned, row->second.deliveries};
+        Record record{SourcePosition{0, row->first},
+                      assigned.epoch,
+                      row->second.id,
+                      row->second.payload,
+                      row->second.timestamp,
+                      row->second.origin,
+                      row->second.round,
+                      row->second.attempts,
+                      row->second.burned,
+                      row->second.deliveries};
         feed(worker, std::move(record));
         if (!stop_) schedule_delivery(worker);
         return;
@@ -551,14 +598,24 @@ void World::deliver_next(Worker& worker) {
     std::vector<PartitionId> readable;
     for (auto& [id, assigned] : worker.assigned) {
         const auto& log = partitions_[static_cast<std::size_t>(id)].log;
-        while (assigned.next < static_cast<Offset>(log.size()) && !log[static_cast<std::size_t>(assigned.next)].data) ++assigned.next;
+        while (assigned.next < static_cast<Offset>(log.size()) && !log[static_cast<std::size_t>(assigned.next)].data)
+            ++assigned.next;
         if (assigned.announced && assigned.next < static_cast<Offset>(log.size())) readable.push_back(id);
     }
     if (readable.empty()) return;
     const PartitionId id = readable[random_.below(readable.size())];
     Worker::Assigned& assigned = worker.assigned.at(id);
     const LogEntry& entry = partitions_[static_cast<std::size_t>(id)].log[static_cast<std::size_t>(assigned.next)];
-    Record record{SourcePosition{id, assigned.next}, assigned.epoch, entry.id, entry.payload, entry.timestamp, entry.origin, entry.round, 0, 0, entry.deliveries};
+    Record record{SourcePosition{id, assigned.next},
+                  assigned.epoch,
+                  entry.id,
+                  entry.payload,
+                  entry.timestamp,
+                  entry.origin,
+                  entry.round,
+                  0,
+                  0,
+                  entry.deliveries};
     ++assigned.next;
     feed(worker, std::move(record));
     if (!stop_) schedule_delivery(worker);
@@ -610,12 +667,18 @@ void World::announce_assignment(Worker& worker, PartitionId id, Epoch epoch, std
         if (found == alive.assigned.end() || found->second.epoch != epoch) return;
         if (alive.reader_position < must_pass) return announce_assignment(alive, id, epoch, must_pass);
         const PartitionState& partition = partitions_[static_cast<std::size_t>(id)];
-        PartitionAssigned assigned{id, epoch, partition.committed.offset, partition.committed.metadata, static_cast<Offset>(partition.log.size()), {}};
+        PartitionAssigned assigned{id,
+                                   epoch,
+                                   partition.committed.offset,
+                                   partition.committed.metadata,
+                                   static_cast<Offset>(partition.log.size()),
+                                   {}};
         if (random_.chance(0.05)) {
             mark("foreign_metadata");
             assigned.metadata = "not ours";
             for (const auto& [position, endings] : by_position_) {
-                if (position.partition == id && position.offset >= assigned.committed) assigned.finished_by_results.push_back(position.offset);
+                if (position.partition == id && position.offset >= assigned.committed)
+                    assigned.finished_by_results.push_back(position.offset);
             }
         }
         found->second.next = assigned.committed;
@@ -645,13 +708,15 @@ void World::revoke(PartitionId id, bool lost) {
         // A member that lost its partitions was kicked out: its generation is dead and its transactions are refused.
         worker.fenced = true;
         std::vector<std::pair<PartitionId, Epoch>> all;
-        for (const auto& [partition_id, assigned] : worker.assigned) all.emplace_back(partition_id, assigned.epoch);
+        for (const auto& [partition_id, assigned] : worker.assigned)
+            all.emplace_back(partition_id, assigned.epoch);
         worker.assigned.clear();
         for (const auto& [lost_id, lost_epoch] : all) {
             partitions_[static_cast<std::size_t>(lost_id)].owner.reset();
             partitions_[static_cast<std::size_t>(lost_id)].moving = false;
             if (!stop_) feed(worker, PartitionRevoked{lost_id, lost_epoch, true});
-            after(seconds(1 + random_.below(5)), [this, moved = lost_id] { assign(moved, random_.below(worker_count_)); });
+            after(seconds(1 + random_.below(5)),
+                  [this, moved = lost_id] { assign(moved, random_.below(worker_count_)); });
         }
         return;
     }
@@ -676,10 +741,13 @@ void World::released(std::size_t index, PartitionId id, Epoch epoch) {
     if (found == worker.assigned.end() || found->second.epoch != epoch) return;
     mark("released");
     for (const auto& [serial, live] : live_) {
-        const bool from_here = live.worker == index && std::any_of(produced_.begin(), produced_.end(), [&](const Produced& produced) {
-            return produced.id == live.id && produced.position.partition == id;
-        });
-        if (from_here && !live.unstoppable) violated("revoke: " + live.id + " still runs on w" + std::to_string(index) + " after the partition was let go");
+        const bool from_here =
+            live.worker == index && std::any_of(produced_.begin(), produced_.end(), [&](const Produced& produced) {
+                return produced.id == live.id && produced.position.partition == id;
+            });
+        if (from_here && !live.unstoppable)
+            violated("revoke: " + live.id + " still runs on w" + std::to_string(index) +
+                     " after the partition was let go");
     }
     worker.assigned.erase(found);
     PartitionState& partition = partitions_[static_cast<std::size_t>(id)];
@@ -706,7 +774,8 @@ void World::commit(Worker& worker, const CommitBatch& batch) {
         // The records are written first; until the transaction ends they hold back every reader.
         transactions_[transaction] = OpenTransaction{index, transaction, {}};
         for (const Settlement& settlement : batch.settlements) {
-            if (settlement.kind == SettlementKind::kResult) results_.push_back(ResultEntry{std::nullopt, transaction, true});
+            if (settlement.kind == SettlementKind::kResult)
+                results_.push_back(ResultEntry{std::nullopt, transaction, true});
         }
         worker.transaction = transaction;
     }
@@ -749,11 +818,13 @@ void World::commit(Worker& worker, const CommitBatch& batch) {
         } else if (cluster_) {
             abort_transaction(transaction);
         }
-        note("batch " + std::to_string(batch.number) + " of w" + std::to_string(index) + " fate " + std::to_string(fate) + (applied ? " applied" : " not applied"));
+        note("batch " + std::to_string(batch.number) + " of w" + std::to_string(index) + " fate " +
+             std::to_string(fate) + (applied ? " applied" : " not applied"));
         if (!alive || stop_) return;
         if (fate == kRetry || fate == kRetryDone) {
             result.status = CommitStatus::kRetry;
-            result.error = make_error(ErrorCode::kDiskFull, Retry::kAfterBackoff, Fault::kWorker, "store", "no space left");
+            result.error =
+                make_error(ErrorCode::kDiskFull, Retry::kAfterBackoff, Fault::kWorker, "store", "no space left");
             mark("commit_retry");
         } else if (fate == kFatalDone || fate == kFatalUndone) {
             result.status = CommitStatus::kFatal;
@@ -762,8 +833,10 @@ void World::commit(Worker& worker, const CommitBatch& batch) {
             result.status = CommitStatus::kAborted;
             mark("commit_aborted");
             if (fate == kReject && !batch.settlements.empty()) {
-                const auto why = random_.chance(0.5) ? RejectedSettlement::Why::kTooLarge : RejectedSettlement::Why::kTargetUnavailable;
-                result.rejected.push_back(RejectedSettlement{batch.settlements[random_.below(batch.settlements.size())].position, why});
+                const auto why = random_.chance(0.5) ? RejectedSettlement::Why::kTooLarge
+                                                     : RejectedSettlement::Why::kTargetUnavailable;
+                result.rejected.push_back(
+                    RejectedSettlement{batch.settlements[random_.below(batch.settlements.size())].position, why});
                 mark("settlement_rejected");
             }
         }
@@ -779,14 +852,19 @@ void World::abort_transaction(std::uint64_t id) {
 }
 
 void World::publish(const Ending& ending) {
-    note("visible: " + ending.id + " " + std::string(to_string(ending.outcome)) + " kind " + std::to_string(static_cast<int>(ending.kind)) + " of " + at(ending.position));
+    note("visible: " + ending.id + " " + std::string(to_string(ending.outcome)) + " kind " +
+         std::to_string(static_cast<int>(ending.kind)) + " of " + at(ending.position));
     auto& here = by_position_[ending.position];
     here.push_back(ending);
-    if (here.size() > 1) return violated("nothing twice: record " + at(ending.position) + " of " + ending.id + " has two endings");
+    if (here.size() > 1)
+        return violated("nothing twice: record " + at(ending.position) + " of " + ending.id + " has two endings");
     if (ending.kind == SettlementKind::kRequeue) return;
     if (ending.kind == SettlementKind::kSuppressed) {
-        const bool pending = std::any_of(produced_.begin(), produced_.end(), [&](const Produced& produced) { return produced.id == ending.id && !produced.pending; });
-        if (!has_ending(ending.id, true) && !pending) violated("nothing lost: " + ending.id + " was suppressed, but never completed");
+        const bool pending = std::any_of(produced_.begin(), produced_.end(), [&](const Produced& produced) {
+            return produced.id == ending.id && !produced.pending;
+        });
+        if (!has_ending(ending.id, true) && !pending)
+            violated("nothing lost: " + ending.id + " was suppressed, but never completed");
         return;
     }
     if (ending.kind == SettlementKind::kResult && has_ending(ending.id, true)) {
@@ -794,22 +872,28 @@ void World::publish(const Ending& ending) {
     }
     if (ending.kind == SettlementKind::kResult && ending.completed) {
         const Behaviour& behaviour = behaviours_.at(ending.id);
-        if (behaviour.simulated && !ending.simulated_label) violated("nothing made up: " + ending.id + " was simulated and does not say so");
+        if (behaviour.simulated && !ending.simulated_label)
+            violated("nothing made up: " + ending.id + " was simulated and does not say so");
     }
     if (!ending.compensation_id.empty()) {
         for (const Ending& other : endings_[ending.id]) {
-            if (!other.compensation_id.empty() && other.compensation_id != ending.compensation_id) violated("compensation: " + ending.id + " has two");
+            if (!other.compensation_id.empty() && other.compensation_id != ending.compensation_id)
+                violated("compensation: " + ending.id + " has two");
         }
         compensations_.insert(ending.compensation_id);
         mark("compensation");
     }
-    const auto produced = std::find_if(produced_.begin(), produced_.end(), [&](const Produced& entry) { return entry.id == ending.id; });
+    const auto produced =
+        std::find_if(produced_.begin(), produced_.end(), [&](const Produced& entry) { return entry.id == ending.id; });
     if (produced != produced_.end()) {
-        const bool must = produced->compensates && ending.kind == SettlementKind::kResult && ending.outcome == Outcome::kExecutionFailed && !ending.simulated_label;
+        const bool must = produced->compensates && ending.kind == SettlementKind::kResult &&
+                          ending.outcome == Outcome::kExecutionFailed && !ending.simulated_label;
         if (must && ending.compensation_id.empty()) violated("compensation: " + ending.id + " failed and got none");
-        if (ending.completed && !ending.compensation_id.empty()) violated("compensation: " + ending.id + " completed and got one");
+        if (ending.completed && !ending.compensation_id.empty())
+            violated("compensation: " + ending.id + " completed and got one");
     }
-    if (ending.kind == SettlementKind::kResult && ending.outcome == Outcome::kDependencyFailed) check_dependency_failure(ending);
+    if (ending.kind == SettlementKind::kResult && ending.outcome == Outcome::kDependencyFailed)
+        check_dependency_failure(ending);
     endings_[ending.id].push_back(ending);
     endings_[ending.id].back().visible_at = clock_.now();
 }
@@ -817,9 +901,12 @@ void World::publish(const Ending& ending) {
 // A waiter may fail by a dependency only if that failed after the waiter was submitted (rule 15).
 void World::check_dependency_failure(const Ending& ending) {
     if (!cluster_ || verdict_.marks.contains("clock_jump") || ending.detail.find("cycle") != std::string::npos) return;
-    const auto produced = std::find_if(produced_.begin(), produced_.end(), [&](const Produced& entry) { return entry.id == ending.id; });
+    const auto produced =
+        std::find_if(produced_.begin(), produced_.end(), [&](const Produced& entry) { return entry.id == ending.id; });
     if (produced == produced_.end()) return;
-    const MonoTime since = partitions_[static_cast<std::size_t>(ending.position.partition)].log[static_cast<std::size_t>(ending.position.offset)].produced_at;
+    const MonoTime since = partitions_[static_cast<std::size_t>(ending.position.partition)]
+                               .log[static_cast<std::size_t>(ending.position.offset)]
+                               .produced_at;
     for (const std::string& dependency : produced->dependencies) {
         for (const Ending& other : endings_[dependency]) {
             if (!other.completed && other.visible_at >= since) return;
@@ -862,14 +949,17 @@ bool World::apply_cluster(const CommitBatch& batch, std::size_t worker, CommitRe
         if (settlement.kind == SettlementKind::kRequeue) {
             const SourcePosition copy{settlement.position.partition, static_cast<Offset>(partition.log.size())};
             ++open_records_;
-            partition.log.push_back(LogEntry{true, settlement.payload, settlement.timestamp, settlement.origin, settlement.requeue_round, settlement.deliveries, settlement.ticket_id,
-                                             partition.log[static_cast<std::size_t>(settlement.position.offset)].produced_at});
+            partition.log.push_back(
+                LogEntry{true, settlement.payload, settlement.timestamp, settlement.origin, settlement.requeue_round,
+                         settlement.deliveries, settlement.ticket_id,
+                         partition.log[static_cast<std::size_t>(settlement.position.offset)].produced_at});
             result.requeued.emplace_back(settlement.position, copy);
         }
     }
     for (const PartitionCommit& commit : batch.offsets) {
         PartitionState& partition = partitions_[static_cast<std::size_t>(commit.partition)];
-        note("commit p" + std::to_string(commit.partition) + " offset " + std::to_string(commit.offset) + " " + commit.metadata + " by w" + std::to_string(worker));
+        note("commit p" + std::to_string(commit.partition) + " offset " + std::to_string(commit.offset) + " " +
+             commit.metadata + " by w" + std::to_string(worker));
         partition.committed = Committed{commit.offset, commit.metadata};
         check_commit(commit.partition);
     }
@@ -921,10 +1011,12 @@ void World::recover(Worker& worker) {
         for (const auto& [id, transaction] : transactions_) {
             if (transaction.worker == alive.index) left.push_back(id);
         }
-        for (const std::uint64_t id : left) abort_transaction(id);
+        for (const std::uint64_t id : left)
+            abort_transaction(id);
         for (const auto& [id, assigned] : alive.assigned) {
             const PartitionState& partition = partitions_[static_cast<std::size_t>(id)];
-            recovered.partitions.push_back(RecoveredPartition{id, assigned.epoch, partition.committed.offset, partition.committed.metadata});
+            recovered.partitions.push_back(
+                RecoveredPartition{id, assigned.epoch, partition.committed.offset, partition.committed.metadata});
         }
         feed(alive, std::move(recovered));
     });
@@ -932,13 +1024,15 @@ void World::recover(Worker& worker) {
 
 // --- execution -------------------------------------------------------------------------------------------------------
 
-std::unique_ptr<RunningAttempt> World::start_attempt(Worker& worker, const AttemptContext& context, AttemptListener& listener) {
+std::unique_ptr<RunningAttempt> World::start_attempt(Worker& worker, const AttemptContext& context,
+                                                     AttemptListener& listener) {
     const std::string& id = context.ticket->ticket_id;
     const Behaviour& behaviour = behaviours_.at(id);
     note("w" + std::to_string(worker.index) + " starts " + context.name);
     ++starts_[id];
     for (const std::string& dependency : context.ticket->dependencies) {
-        if (!has_ending(dependency, true)) violated("order: " + id + " started before its dependency " + dependency + " completed");
+        if (!has_ending(dependency, true))
+            violated("order: " + id + " started before its dependency " + dependency + " completed");
     }
     for (const auto& [serial, other] : live_) {
         if (other.id == id && !other.unstoppable && (other.worker != worker.index || other.number == context.number)) {
@@ -946,11 +1040,16 @@ std::unique_ptr<RunningAttempt> World::start_attempt(Worker& worker, const Attem
         }
     }
     const std::uint64_t serial = next_serial_++;
-    live_[serial] = Live{worker.index, worker.incarnation, context.key, id, clock_.now(), context.deadline, {}, false, behaviour.simulated, context.number, &listener, serial, false};
+    live_[serial] =
+        Live{worker.index,        worker.incarnation, context.key, id,     clock_.now(), context.deadline, {}, false,
+             behaviour.simulated, context.number,     &listener,   serial, false};
     auto attempt = std::make_unique<Attempt>(*this, serial);
     if (behaviour.kills_worker && !behaviour.simulated) {
         mark("ticket_kills_worker");
-        const std::size_t limit = (static_cast<std::size_t>(engine_options_.max_deliveries) + 2) * (1 + static_cast<std::size_t>(std::count_if(produced_.begin(), produced_.end(), [&](const Produced& p) { return p.id == id; })));
+        const std::size_t limit =
+            (static_cast<std::size_t>(engine_options_.max_deliveries) + 2) *
+            (1 + static_cast<std::size_t>(
+                     std::count_if(produced_.begin(), produced_.end(), [&](const Produced& p) { return p.id == id; })));
         // A first death before anything was ever committed for its partition cannot have been counted.
         if (starts_[id] > limit + 2) violated("bounds: " + id + " killed " + std::to_string(starts_[id]) + " workers");
         const std::uint64_t incarnation = worker.incarnation;
@@ -980,10 +1079,12 @@ AttemptReport World::report_for(const Live& live) {
     report.runtime = "local";
     report.simulated = behaviour.simulated;
     if (const auto away = away_until_.find(live.id); away != away_until_.end() && away->second > clock_.now()) {
-        report.error = make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService, "shaky", "connection refused");
+        report.error =
+            make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService, "shaky", "connection refused");
     } else if (transient_left_[live.id] > 0) {
         --transient_left_[live.id];
-        report.error = make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService, "local", "cannot spawn");
+        report.error =
+            make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService, "local", "cannot spawn");
         report.error->code = ErrorCode::kInterrupted;
     } else if (behaviour.fails) {
         report.error = make_error(ErrorCode::kExecutionFailed, Retry::kNever, Fault::kTask, "local", "exit code 1");
@@ -1016,7 +1117,8 @@ void World::stop_attempt(std::uint64_t serial, StopReason /*reason*/, Duration g
             report.success = true;
             mark("finished_when_stopped");
         } else {
-            report.error = make_error(ErrorCode::kCancelled, Retry::kNever, Fault::kTask, "local", "killed by signal 15");
+            report.error =
+                make_error(ErrorCode::kCancelled, Retry::kNever, Fault::kTask, "local", "killed by signal 15");
         }
         end_attempt(serial, std::move(report));
     });
@@ -1037,19 +1139,25 @@ void World::end_attempt(std::uint64_t serial, AttemptReport report) {
 bool World::has_ending(const std::string& id, bool completed) const {
     const auto found = endings_.find(id);
     if (found == endings_.end()) return false;
-    return std::any_of(found->second.begin(), found->second.end(), [&](const Ending& ending) { return ending.completed == completed; });
+    return std::any_of(found->second.begin(), found->second.end(),
+                       [&](const Ending& ending) { return ending.completed == completed; });
 }
 
 void World::check_status(const StatusUpdate& update) {
     const bool wrong = (update.status == TicketStatus::kCompleted && !has_ending(update.ticket_id, true)) ||
-                       (update.status == TicketStatus::kFailed && !has_ending(update.ticket_id, false) && update.ticket_id != "unknown");
-    if (wrong) violated("order of effects: status " + std::string(to_string(update.status)) + " of " + update.ticket_id + " went out before its result was committed");
+                       (update.status == TicketStatus::kFailed && !has_ending(update.ticket_id, false) &&
+                        update.ticket_id != "unknown");
+    if (wrong)
+        violated("order of effects: status " + std::string(to_string(update.status)) + " of " + update.ticket_id +
+                 " went out before its result was committed");
 }
 
 void World::check_worker(Worker& worker) {
     const FlowGauges gauges = worker.engine->gauges();
-    if (gauges.in_flight > engine_options_.max_concurrent_tickets) violated("bounds: " + std::to_string(gauges.in_flight) + " tickets in flight");
-    if (gauges.parked > engine_options_.max_parked + 1) violated("bounds: " + std::to_string(gauges.parked) + " tickets parked");
+    if (gauges.in_flight > engine_options_.max_concurrent_tickets)
+        violated("bounds: " + std::to_string(gauges.in_flight) + " tickets in flight");
+    if (gauges.parked > engine_options_.max_parked + 1)
+        violated("bounds: " + std::to_string(gauges.parked) + " tickets parked");
     std::size_t running = 0;
     for (const auto& [serial, live] : live_) {
         if (live.worker != worker.index) continue;
@@ -1059,7 +1167,9 @@ void World::check_worker(Worker& worker) {
             violated("deadlines: attempt of " + live.id + " runs past its limit");
         }
     }
-    if (running > engine_options_.max_concurrent_tasks) violated("bounds: " + std::to_string(running) + " attempts at once on " + std::to_string(engine_options_.max_concurrent_tasks) + " slots");
+    if (running > engine_options_.max_concurrent_tasks)
+        violated("bounds: " + std::to_string(running) + " attempts at once on " +
+                 std::to_string(engine_options_.max_concurrent_tasks) + " slots");
 }
 
 void World::check_commit(PartitionId id) {
@@ -1067,13 +1177,15 @@ void World::check_commit(PartitionId id) {
     const auto metadata = decode_offset_metadata(partition.committed.offset, partition.committed.metadata);
     const auto counts_as_done = [&](Offset offset) {
         if (offset < partition.committed.offset) return true;
-        return metadata && std::any_of(metadata->finished.begin(), metadata->finished.end(),
-                                       [&](const OffsetRange& range) { return range.from <= offset && offset < range.to; });
+        return metadata &&
+               std::any_of(metadata->finished.begin(), metadata->finished.end(),
+                           [&](const OffsetRange& range) { return range.from <= offset && offset < range.to; });
     };
     for (auto offset = static_cast<std::size_t>(partition.checked); offset < partition.log.size(); ++offset) {
         const auto value = static_cast<Offset>(offset);
         if (partition.log[offset].data && counts_as_done(value) && !partition.settled.contains(value)) {
-            return violated("nothing lost: offset " + std::to_string(id) + "@" + std::to_string(value) + " (" + partition.log[offset].id + ") counts as done without an outcome");
+            return violated("nothing lost: offset " + std::to_string(id) + "@" + std::to_string(value) + " (" +
+                            partition.log[offset].id + ") counts as done without an outcome");
         }
     }
     partition.checked = std::max(partition.checked, partition.committed.offset);
@@ -1089,7 +1201,8 @@ void World::note_hands() {
     for (auto& worker : workers_) {
         if (!worker) continue;
         const auto due = worker->engine->next_due();
-        note("w" + std::to_string(worker->index) + " due " + (due ? std::to_string(to_millis(due->time_since_epoch())) : "never") + " timer " +
+        note("w" + std::to_string(worker->index) + " due " +
+             (due ? std::to_string(to_millis(due->time_since_epoch())) : "never") + " timer " +
              (worker->timer ? std::to_string(to_millis(worker->timer->time_since_epoch())) : "none"));
         worker->engine->visit([&](std::string_view id, State state, SourcePosition) {
             const auto why = worker->engine->explain(id);
@@ -1104,16 +1217,19 @@ void World::check_end() {
         for (std::size_t p = 0; p < partitions_.size() && cluster_; ++p) {
             for (std::size_t offset = 0; offset < partitions_[p].log.size(); ++offset) {
                 if (partitions_[p].log[offset].data && !partitions_[p].settled.contains(static_cast<Offset>(offset))) {
-                    open += " " + partitions_[p].log[offset].id + "(" + std::to_string(p) + "@" + std::to_string(offset) + ")";
+                    open += " " + partitions_[p].log[offset].id + "(" + std::to_string(p) + "@" +
+                            std::to_string(offset) + ")";
                 }
             }
         }
-        for (const auto& [sequence, row] : rows_) open += " " + row.id + "(0@" + std::to_string(sequence) + ")";
+        for (const auto& [sequence, row] : rows_)
+            open += " " + row.id + "(0@" + std::to_string(sequence) + ")";
         note_hands();
         return violated("no deadlock: these tickets never ended:" + open);
     }
     for (const Produced& produced : produced_) {
-        if (produced.valid && produced.pending && !endings_.contains(produced.id)) violated("nothing lost: " + produced.id + " has no result");
+        if (produced.valid && produced.pending && !endings_.contains(produced.id))
+            violated("nothing lost: " + produced.id + " has no result");
     }
 }
 

@@ -1,6 +1,6 @@
-// A simulated world around the real engine: virtual time, a broker that behaves like Kafka as cluster-rules.md describes it
-// (or one embedded store), workers that crash, executors that are slow, fail and lie. Everything follows from one seed.
-// After every step the promises of design.md are checked against what the world itself saw.
+// A simulated world around the real engine: virtual time, a broker that behaves like Kafka as cluster-rules.md
+// describes it (or one embedded store), workers that crash, executors that are slow, fail and lie. Everything follows
+// from one seed. After every step the promises of design.md are checked against what the world itself saw.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,9 @@ Verdict simulate(const Options& options);
 class SimClock final : public Clock {
 public:
     [[nodiscard]] MonoTime now() const override { return now_; }
-    [[nodiscard]] EpochMillis wall_now() const override { return 1'700'000'000'000 + to_millis(now_.time_since_epoch()) + skew_ms_; }
+    [[nodiscard]] EpochMillis wall_now() const override {
+        return 1'700'000'000'000 + to_millis(now_.time_since_epoch()) + skew_ms_;
+    }
     void advance_to(MonoTime when) { now_ = when; }
     void jump_wall(std::int64_t ms) { skew_ms_ += ms; }
 
@@ -52,13 +54,13 @@ private:
 struct Behaviour {
     std::int32_t transient_failures = 0;  // attempts that fail in a retryable way before the rest applies
     bool fails = false;
-    bool hangs = false;             // never ends by itself
-    bool ignores_stop = false;      // takes very long to stop
+    bool hangs = false;         // never ends by itself
+    bool ignores_stop = false;  // takes very long to stop
     bool success_when_stopped = false;
     bool simulated = false;
-    bool unreachable = false;       // its back-end is away for some time
+    bool unreachable = false;  // its back-end is away for some time
     bool kills_worker = false;
-    bool synchronous = false;       // ends inside start()
+    bool synchronous = false;  // ends inside start()
     Duration takes{};
 };
 
@@ -165,7 +167,9 @@ private:
         MonoTime at{};
         std::uint64_t sequence = 0;
         std::function<void()> action;
-        bool operator<(const Scheduled& other) const { return at != other.at ? at > other.at : sequence > other.sequence; }
+        bool operator<(const Scheduled& other) const {
+            return at != other.at ? at > other.at : sequence > other.sequence;
+        }
     };
 
     // set-up
@@ -205,7 +209,8 @@ private:
     void recover(Worker& worker);
 
     // execution
-    std::unique_ptr<RunningAttempt> start_attempt(Worker& worker, const AttemptContext& context, AttemptListener& listener);
+    std::unique_ptr<RunningAttempt> start_attempt(Worker& worker, const AttemptContext& context,
+                                                  AttemptListener& listener);
     void stop_attempt(std::uint64_t serial, StopReason reason, Duration grace);
     void end_attempt(std::uint64_t serial, AttemptReport report);
     AttemptReport report_for(const Live& live);
@@ -257,10 +262,10 @@ private:
     std::vector<ResultEntry> results_;
     std::map<std::uint64_t, OpenTransaction> transactions_;
     std::uint64_t next_transaction_ = 1;
-    std::map<std::string, std::vector<Ending>> endings_;            // visible, by ticket
-    std::map<SourcePosition, std::vector<Ending>> by_position_;     // visible, by record
-    std::set<std::string> cancel_asked_;                            // somebody asked to cancel it
-    std::set<std::string> compensations_;                           // visible compensation ids
+    std::map<std::string, std::vector<Ending>> endings_;         // visible, by ticket
+    std::map<SourcePosition, std::vector<Ending>> by_position_;  // visible, by record
+    std::set<std::string> cancel_asked_;                         // somebody asked to cancel it
+    std::set<std::string> compensations_;                        // visible compensation ids
 
     std::vector<std::unique_ptr<Worker>> workers_;
     std::uint64_t next_incarnation_ = 1;

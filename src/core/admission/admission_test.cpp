@@ -1,5 +1,5 @@
-// Goal: the pure parts of admission hold their rules for every input that matters. Method: exhaustive where small, against
-// a naive model where not.
+// Goal: the pure parts of admission hold their rules for every input that matters. Method: exhaustive where small,
+// against a naive model where not.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,9 +23,11 @@ TEST(Backpressure, ClosesAndOpensAtItsMarksForEveryCapacity) {
         ASSERT_GE(gate.close_at(), 1U);
         ASSERT_LE(gate.close_at(), limit);
         ASSERT_LT(gate.open_at(), gate.close_at());
-        for (std::size_t n = 0; n < gate.close_at(); ++n) EXPECT_TRUE(gate.update(n));
+        for (std::size_t n = 0; n < gate.close_at(); ++n)
+            EXPECT_TRUE(gate.update(n));
         EXPECT_FALSE(gate.update(gate.close_at()));
-        for (std::size_t n = gate.close_at(); n > gate.open_at(); --n) EXPECT_FALSE(gate.update(n)) << "hysteresis at " << n << " of " << limit;
+        for (std::size_t n = gate.close_at(); n > gate.open_at(); --n)
+            EXPECT_FALSE(gate.update(n)) << "hysteresis at " << n << " of " << limit;
         EXPECT_TRUE(gate.update(gate.open_at()));
     }
 }
@@ -40,7 +42,8 @@ TEST(Backpressure, TheDocumentedMarksOfTenAndFive) {
 }
 
 SlotQueue::Entry entry(SlotQueue::Item item, Priority priority, int queued_s, int deadline_s = -1) {
-    return SlotQueue::Entry{item, priority, MonoTime(seconds(queued_s)), deadline_s < 0 ? MonoTime::max() : MonoTime(seconds(deadline_s))};
+    return SlotQueue::Entry{item, priority, MonoTime(seconds(queued_s)),
+                            deadline_s < 0 ? MonoTime::max() : MonoTime(seconds(deadline_s))};
 }
 
 TEST(SlotQueue, HigherPriorityFirstThenNearestDeadline) {
@@ -111,7 +114,8 @@ TEST(OffsetTracker, NeverCommitsPastAnOpenOffsetInAnyOrder) {
         ASSERT_TRUE(metadata.has_value());
         OffsetTracker heir(offset);
         heir.restore(*metadata);
-        for (std::int64_t o = offset; o < next; ++o) EXPECT_EQ(heir.is_finished(o), !open.contains(o)) << o << " seed " << seed;
+        for (std::int64_t o = offset; o < next; ++o)
+            EXPECT_EQ(heir.is_finished(o), !open.contains(o)) << o << " seed " << seed;
     }
 }
 
@@ -157,7 +161,8 @@ TEST(OffsetTracker, AnOffsetReadTwiceIsOneTicket) {
 TEST(OffsetMetadata, RoundTripsAndStaysSmall) {
     OffsetMetadata metadata;
     metadata.clean = true;
-    for (std::int64_t i = 0; i < 300; ++i) metadata.finished.push_back({1000 + i * 2 + 1, 1000 + i * 2 + 2});
+    for (std::int64_t i = 0; i < 300; ++i)
+        metadata.finished.push_back({1000 + i * 2 + 1, 1000 + i * 2 + 2});
     metadata.deliveries = {{1000, 2}, {1004, 3}};
     const std::string text = encode_offset_metadata(1000, metadata);
     EXPECT_EQ(text[1], 'b') << "alternating offsets are a bitmap";
@@ -177,16 +182,21 @@ TEST(OffsetMetadata, ForeignOrDamagedTextIsIgnoredNeverFatal) {
     for (int i = 0; i < 20'000; ++i) {
         std::string text = random.chance(0.5) ? "1r" : "1b";
         const std::size_t length = random.below(40);
-        for (std::size_t c = 0; c < length; ++c) text.push_back(static_cast<char>(random.below(256)));
-        (void)decode_offset_metadata(static_cast<std::int64_t>(random.below(1'000'000)), text);  // must not crash or hang
+        for (std::size_t c = 0; c < length; ++c)
+            text.push_back(static_cast<char>(random.below(256)));
+        (void)decode_offset_metadata(static_cast<std::int64_t>(random.below(1'000'000)),
+                                     text);  // must not crash or hang
     }
 }
 
 TEST(OffsetTracker, DeliveryCountsAreShedBeforeTheFinishedSet) {
     OffsetTracker tracker(0);
-    for (std::int64_t o = 0; o < 40; ++o) tracker.read(o);
-    for (std::int64_t o = 0; o < 40; o += 2) tracker.set_deliveries(o, 3);
-    for (std::int64_t o = 1; o < 40; o += 2) tracker.finish(o);
+    for (std::int64_t o = 0; o < 40; ++o)
+        tracker.read(o);
+    for (std::int64_t o = 0; o < 40; o += 2)
+        tracker.set_deliveries(o, 3);
+    for (std::int64_t o = 1; o < 40; o += 2)
+        tracker.finish(o);
     const auto whole = decode_offset_metadata(0, tracker.commit_with({}, false).second);
     EXPECT_EQ(whole->deliveries.size(), 20U);
     const auto tight = decode_offset_metadata(0, tracker.commit_with({}, false, 30).second);

@@ -77,7 +77,8 @@ void put_deliveries(Bytes& out, std::int64_t committed, const std::map<std::int6
     }
 }
 
-bool get_deliveries(const Bytes& in, std::size_t& at, std::int64_t committed, std::map<std::int64_t, std::int32_t>& out) {
+bool get_deliveries(const Bytes& in, std::size_t& at, std::int64_t committed,
+                    std::map<std::int64_t, std::int32_t>& out) {
     const auto count = get_varint(in, at);
     if (!count || *count > in.size()) return false;
     std::int64_t offset = committed;
@@ -156,7 +157,8 @@ std::string encode_offset_metadata(std::int64_t committed, const OffsetMetadata&
     Bytes body = encode_runs(committed, metadata.finished);
     char form = 'r';
     // A bitmap can only win over runs when they are short; measuring the span first keeps this bounded.
-    if (!metadata.finished.empty() && (metadata.finished.back().to - committed) / 8 < static_cast<std::int64_t>(body.size())) {
+    if (!metadata.finished.empty() &&
+        (metadata.finished.back().to - committed) / 8 < static_cast<std::int64_t>(body.size())) {
         Bytes bitmap = encode_bitmap(committed, metadata.finished);
         if (bitmap.size() < body.size()) {
             body = std::move(bitmap);
@@ -183,7 +185,8 @@ std::optional<OffsetMetadata> decode_offset_metadata(std::int64_t committed, std
     bool good = false;
     if (text[1] == 'r') good = decode_runs(*bytes, at, committed, metadata.finished);
     if (text[1] == 'b') good = decode_bitmap(*bytes, at, committed, metadata.finished);
-    if (!good || !get_deliveries(*bytes, at, committed, metadata.deliveries) || at != bytes->size()) return std::nullopt;
+    if (!good || !get_deliveries(*bytes, at, committed, metadata.deliveries) || at != bytes->size())
+        return std::nullopt;
     return metadata;
 }
 
@@ -205,7 +208,8 @@ bool OffsetTracker::read(std::int64_t offset) {
     if (offset < position_) return false;
     const bool finished = is_finished(offset);
     position_ = offset + 1;
-    while (!finished_ahead_.empty() && finished_ahead_.front().to <= position_) finished_ahead_.erase(finished_ahead_.begin());
+    while (!finished_ahead_.empty() && finished_ahead_.front().to <= position_)
+        finished_ahead_.erase(finished_ahead_.begin());
     if (!finished_ahead_.empty()) finished_ahead_.front().from = std::max(finished_ahead_.front().from, position_);
     if (!finished) open_.insert(open_.end(), offset);
     return !finished;
@@ -216,22 +220,25 @@ void OffsetTracker::finish(std::int64_t offset) {
     deliveries_.erase(offset);
 }
 
-std::int64_t OffsetTracker::committable() const { return open_.empty() ? position_ : *open_.begin(); }
+std::int64_t OffsetTracker::committable() const {
+    return open_.empty() ? position_ : *open_.begin();
+}
 
 std::int32_t OffsetTracker::deliveries(std::int64_t offset) const {
     const auto found = deliveries_.find(offset);
     return found == deliveries_.end() ? 0 : found->second;
 }
 
-std::pair<std::int64_t, std::string> OffsetTracker::commit_with(const std::vector<std::int64_t>& also_finished, bool clean,
-                                                              std::size_t limit) const {
+std::pair<std::int64_t, std::string> OffsetTracker::commit_with(const std::vector<std::int64_t>& also_finished,
+                                                                bool clean, std::size_t limit) const {
     OffsetMetadata metadata;
     metadata.clean = clean;
     std::int64_t committed = position_;
     std::int64_t cursor = -1;  // end of the last open offset seen
     auto skip = also_finished.begin();
     for (const std::int64_t offset : open_) {
-        while (skip != also_finished.end() && *skip < offset) ++skip;
+        while (skip != also_finished.end() && *skip < offset)
+            ++skip;
         if (skip != also_finished.end() && *skip == offset) continue;
         if (cursor < 0) {
             committed = offset;
@@ -257,7 +264,8 @@ std::pair<std::int64_t, std::string> OffsetTracker::commit_with(const std::vecto
     }
     std::string text = encode_offset_metadata(committed, metadata);
     if (text.size() > limit && !metadata.deliveries.empty()) {
-        // Losing a count lets a ticket that kills workers try once more; losing the finished set would run tickets twice.
+        // Losing a count lets a ticket that kills workers try once more; losing the finished set would run tickets
+        // twice.
         metadata.deliveries.clear();
         text = encode_offset_metadata(committed, metadata);
     }

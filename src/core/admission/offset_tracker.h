@@ -1,8 +1,8 @@
 // Which offsets of one partition are done (design.md "Acknowledging out of order"; cluster-rules 4 and 12). Pure.
 //
-// Tickets of a partition end in any order. A commit carries the lowest unfinished offset and, as text, the set of finished
-// ones above it, so that the next owner of the partition skips them. Offsets that no record stands at (compaction,
-// transaction markers, aborted records) count as finished.
+// Tickets of a partition end in any order. A commit carries the lowest unfinished offset and, as text, the set of
+// finished ones above it, so that the next owner of the partition skips them. Offsets that no record stands at
+// (compaction, transaction markers, aborted records) count as finished.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct OffsetRange {
 
 // What the metadata of a commit says.
 struct OffsetMetadata {
-    bool clean = false;                           // the owner let go in good order: nothing was left running
-    std::vector<OffsetRange> finished;            // above the committed offset, ascending, disjoint
+    bool clean = false;                               // the owner let go in good order: nothing was left running
+    std::vector<OffsetRange> finished;                // above the committed offset, ascending, disjoint
     std::map<std::int64_t, std::int32_t> deliveries;  // unfinished offsets that a worker died over, with how often
 
     friend bool operator==(const OffsetMetadata&, const OffsetMetadata&) = default;
@@ -59,15 +59,15 @@ public:
     [[nodiscard]] std::int32_t deliveries(std::int64_t offset) const;
     void set_deliveries(std::int64_t offset, std::int32_t count) { deliveries_[offset] = count; }
 
-    // The offset and metadata that a commit would carry if the offsets in `also_finished` (ascending) were finished too.
-    // Where that is more than `limit` bytes the delivery counts are left out; it may still be more.
-    [[nodiscard]] std::pair<std::int64_t, std::string> commit_with(const std::vector<std::int64_t>& also_finished, bool clean,
-                                                                   std::size_t limit = SIZE_MAX) const;
+    // The offset and metadata that a commit would carry if the offsets in `also_finished` (ascending) were finished
+    // too. Where that is more than `limit` bytes the delivery counts are left out; it may still be more.
+    [[nodiscard]] std::pair<std::int64_t, std::string> commit_with(const std::vector<std::int64_t>& also_finished,
+                                                                   bool clean, std::size_t limit = SIZE_MAX) const;
 
 private:
-    std::int64_t position_;                      // next offset expected
-    std::set<std::int64_t> open_;                // read, not finished
-    std::vector<OffsetRange> finished_ahead_;    // finished by an earlier owner, at or above position_
+    std::int64_t position_;                    // next offset expected
+    std::set<std::int64_t> open_;              // read, not finished
+    std::vector<OffsetRange> finished_ahead_;  // finished by an earlier owner, at or above position_
     std::map<std::int64_t, std::int32_t> deliveries_;
 };
 

@@ -57,7 +57,8 @@ std::optional<SlotQueue::Entry> SlotQueue::pop(MonoTime now) {
 
 std::size_t SlotQueue::size() const {
     std::size_t count = 0;
-    for (const Class& bucket : classes_) count += bucket.by_deadline.size();
+    for (const Class& bucket : classes_)
+        count += bucket.by_deadline.size();
     return count;
 }
 

@@ -1,5 +1,5 @@
-// Who gets the next free place: the highest priority first, aging so that nothing starves, the nearest deadline inside a
-// class. Pure; every operation is O(log n).
+// Who gets the next free place: the highest priority first, aging so that nothing starves, the nearest deadline inside
+// a class. Pure; every operation is O(log n).
 #pragma once
 
 #include <array>

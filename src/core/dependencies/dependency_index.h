@@ -29,19 +29,19 @@ public:
     };
     struct Node {
         std::string id;
-        Slot in_hand = kNoSlot;      // the record that is being worked on
-        std::vector<Slot> held;      // further records of the same id, oldest first
+        Slot in_hand = kNoSlot;  // the record that is being worked on
+        std::vector<Slot> held;  // further records of the same id, oldest first
         std::vector<Waiter> waiters;
         Ending ending = Ending::kNone;
         bool public_ending = false;  // seen as a result (ours or on the results topic), not only as a status (rule 9)
         bool known_open = false;     // somebody knows the ticket and it has not ended
         bool lookup_due = false;
-        MonoTime unknown_since{};    // since when nobody has known this id; MonoTime{} = somebody does
-        MonoTime asked_at{};         // when the ticket service was last asked; MonoTime{} = no answer is awaited
+        MonoTime unknown_since{};  // since when nobody has known this id; MonoTime{} = somebody does
+        MonoTime asked_at{};       // when the ticket service was last asked; MonoTime{} = no answer is awaited
         bool alive = false;
         std::uint32_t stale_waiters = 0;
         EpochMillis ending_at = 0;
-        std::string detail;          // "FAILED: exit code 1"
+        std::string detail;  // "FAILED: exit code 1"
     };
 
     explicit DependencyIndex(std::size_t max_endings) : max_endings_(max_endings) {}

@@ -1,5 +1,6 @@
-// Stops hammering a back-end that is down: after `threshold` failures in a row nothing is sent for `cool_down`, then one
-// trial decides. Only "the back-end cannot be reached" counts as a failure; work that ran and failed does not. Pure.
+// Stops hammering a back-end that is down: after `threshold` failures in a row nothing is sent for `cool_down`, then
+// one trial decides. Only "the back-end cannot be reached" counts as a failure; work that ran and failed does not.
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@ public:
 
     CircuitBreaker(std::int32_t threshold, Duration cool_down) : threshold_(threshold), cool_down_(cool_down) {}
 
-    // May an attempt go to this back-end now? In half-open state only one at a time may: the caller that gets `true` must
-    // report success(), failure() or abandoned().
+    // May an attempt go to this back-end now? In half-open state only one at a time may: the caller that gets `true`
+    // must report success(), failure() or abandoned().
     bool try_acquire(MonoTime now) {
         if (state_ == State::kOpen && now >= retry_at_) {
             state_ = State::kHalfOpen;

@@ -26,7 +26,8 @@ TEST(Backoff, FullJitterStaysBelowTheDoubledAndCappedCeiling) {
 
 TEST(Backoff, AHintIsALowerBound) {
     SeededRandom random(1);
-    for (int i = 0; i < 100; ++i) EXPECT_GE(next_backoff({seconds(2), seconds(60)}, 1, seconds(30), random), Duration(seconds(30)));
+    for (int i = 0; i < 100; ++i)
+        EXPECT_GE(next_backoff({seconds(2), seconds(60)}, 1, seconds(30), random), Duration(seconds(30)));
 }
 
 TEST(CircuitBreaker, OpensAfterItsThresholdAndTriesOneAtATime) {

@@ -19,17 +19,19 @@ enum class Outcome : std::uint8_t {
     kDependencyTimeout,  // a dependency stayed unknown
     kCancelled,
     kPreempted,
-    kInvalid,            // could not be accepted (dead letter)
+    kInvalid,  // could not be accepted (dead letter)
 };
 
 // "completed", "execution_failed", "timeout", "deadline_exceeded", "dependency_failed", …
 std::string_view to_string(Outcome outcome);
-[[nodiscard]] inline bool is_success(Outcome outcome) { return outcome == Outcome::kCompleted; }
+[[nodiscard]] inline bool is_success(Outcome outcome) {
+    return outcome == Outcome::kCompleted;
+}
 
 using StringMap = std::map<std::string, std::string, std::less<>>;
 
-// The Avro record ExecutionResult, field by field. Values of output and metadata are text: strings as they are; numbers,
-// booleans, objects and arrays as compact JSON.
+// The Avro record ExecutionResult, field by field. Values of output and metadata are text: strings as they are;
+// numbers, booleans, objects and arrays as compact JSON.
 struct ExecutionResult {
     std::string ticket_id;
     bool success = false;  // status COMPLETED or FAILED on the wire

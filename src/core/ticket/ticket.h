@@ -1,7 +1,7 @@
 // The execution ticket: one unit of work, as it comes in on the wire (contract/tickets.md 3 and 4).
 //
-// A Ticket is a plain value. Whoever holds one may trust what core/codec/ticket_json.h promises: every field was checked,
-// defaults are filled in, and the sizes are bounded.
+// A Ticket is a plain value. Whoever holds one may trust what core/codec/ticket_json.h promises: every field was
+// checked, defaults are filled in, and the sizes are bounded.
 #pragma once
 
 #include <boost/json/object.hpp>
@@ -80,7 +80,8 @@ struct Ticket {
     RiskBand risk_band = RiskBand::kMedium;
     Sla sla;
     Qos qos;
-    boost::json::object parameters;  // any JSON in JSON tickets, text only in Avro ones: read through core/codec/parameters.h
+    boost::json::object
+        parameters;  // any JSON in JSON tickets, text only in Avro ones: read through core/codec/parameters.h
     std::vector<std::string> required_capabilities;
     SecurityLevel security_level = SecurityLevel::kInternal;
     std::int64_t created_at = 0;  // epoch milliseconds; 0 = absent

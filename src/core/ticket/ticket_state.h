@@ -1,5 +1,5 @@
-// The life of a ticket inside one worker, as a table. Everything that moves a ticket goes through next(); a history that
-// the table does not know cannot happen. The wire knows only six statuses: wire_status() maps.
+// The life of a ticket inside one worker, as a table. Everything that moves a ticket goes through next(); a history
+// that the table does not know cannot happen. The wire knows only six statuses: wire_status() maps.
 #pragma once
 
 #include <array>
