@@ -25,8 +25,11 @@ build: deps
 	@cmake --build --preset release --target worker-agents -j$(JOBS)
 
 # Any free ports, and a state folder of its own: it neither disturbs a worker on this machine nor is disturbed by one.
+# (In a very deep checkout the path would be too long for a socket: then the usual state folder is taken.)
 run: build
-	@STATE_DIR="$(STATE_DIR)" HTTP_PORT="$(HTTP_PORT)" PROMETHEUS_PORT="$(PROMETHEUS_PORT)" \
+	@state='$(STATE_DIR)'; \
+	if [ $${#state} -le 95 ]; then export STATE_DIR="$$state"; else unset STATE_DIR; fi; \
+	HTTP_PORT='$(HTTP_PORT)' PROMETHEUS_PORT='$(PROMETHEUS_PORT)' \
 	    build/release/worker-agents dev --example project --exit
 
 test: deps
@@ -43,7 +46,7 @@ check:
 	@.ci/run
 
 format: deps
-	@git ls-files '*.h' '*.cpp' '*.c' | grep -E '^(src|tests|spawn-helper|bench)/' | xargs clang-format-19 -i
+	@git -c safe.directory='$(CURDIR)' ls-files '*.h' '*.cpp' '*.c' | grep -E '^(src|tests|spawn-helper|bench)/' | xargs clang-format-19 -i
 
 clean:
 	@rm -rf build

@@ -1,2 +1,4 @@
 /* The cheapest program there is (linked statically): what is measured is the spawning. */
-int main(void) { return 0; }
+int main(void) {
+    return 0;
+}

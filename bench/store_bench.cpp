@@ -3,8 +3,8 @@
 //   store_bench [--dir DIR] [--tickets N] [--plan N]
 //
 // Bare SQLite: N rows of the same payload in one synced transaction after the other. Store: plans are submitted, each
-// ticket's start is made durable, each ticket is settled; the three kinds of write are timed apart, each until its answer
-// is there. "cpu" is the processor time of the whole process, which is nearly all the writer thread's.
+// ticket's start is made durable, each ticket is settled; the three kinds of write are timed apart, each until its
+// answer is there. "cpu" is the processor time of the whole process, which is nearly all the writer thread's.
 #include <sqlite3.h>
 #include <time.h>
 #include <unistd.h>
@@ -57,8 +57,8 @@ private:
 };
 
 std::string payload_of(const std::string& id, std::size_t n) {
-    return R"({"ticket_id":")" + id + R"(","plan_id":"plan","intent_id":"intent","decision_id":"decision","task_id":"task-)" +
-           std::to_string(n) +
+    return R"({"ticket_id":")" + id +
+           R"(","plan_id":"plan","intent_id":"intent","decision_id":"decision","task_id":"task-)" + std::to_string(n) +
            R"(","task_type":"EXECUTE","description":"a no-op","dependencies":[],"status":"PENDING","priority":"NORMAL",)"
            R"("risk_band":"medium","sla":{"deadline":null,"timeout_ms":60000,"max_retries":3},"qos":{"delivery_mode":)"
            R"("AT_LEAST_ONCE","consistency":"EVENTUAL","durability":"PERSISTENT"},"parameters":{"command":"true","args":[],)"
@@ -99,7 +99,8 @@ void bare_sqlite(const Settings& settings, Random& random) {
     watch.report("bare SQLite, one row each", settings.tickets);
     sqlite3_finalize(insert);
     sqlite3_close(db);
-    for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path.string() + suffix);
+    for (const char* suffix : {"", "-wal", "-shm"})
+        std::filesystem::remove(path.string() + suffix);
 }
 
 // A counter of answers that the main thread waits for.
@@ -128,7 +129,8 @@ Settlement settlement_of(Offset seq, const std::string& id) {
     out.ticket_id = out.key = id;
     out.result.ticket_id = id;
     out.result.success = true;
-    out.result.metadata = {{"outcome", "completed"}, {"attempts", "1"}, {"queue_wait_ms", "3"}, {"dependency_wait_ms", "0"}};
+    out.result.metadata = {
+        {"outcome", "completed"}, {"attempts", "1"}, {"queue_wait_ms", "3"}, {"dependency_wait_ms", "0"}};
     out.result.timestamp = out.result.completed_at = 1'760'000'000'500;
     out.result.started_at = 1'760'000'000'400;
     out.result.agent_id = "worker";
@@ -175,7 +177,8 @@ std::vector<Stored> submit_plans(EmbeddedStore& store, const Settings& settings,
             must(answer.has_value(), "submit");
             {
                 const std::lock_guard lock(mutex);
-                for (const auto& ticket : answer->tickets) stored.push_back({ticket.queue_seq, ticket.ticket_id});
+                for (const auto& ticket : answer->tickets)
+                    stored.push_back({ticket.queue_seq, ticket.ticket_id});
             }
             one_at_a_time.add();
         });
@@ -203,7 +206,8 @@ void run_batches(EmbeddedStore& store, const std::vector<Stored>& stored, std::s
     for (std::size_t at = 0; at < stored.size(); at += size) {
         CommitBatch batch;
         batch.number = ++number;
-        for (std::size_t n = at; n < std::min(at + size, stored.size()); ++n) fill(batch, stored[n]);
+        for (std::size_t n = at; n < std::min(at + size, stored.size()); ++n)
+            fill(batch, stored[n]);
         sink.commit(batch);
         answers.wait(number);
     }

@@ -182,7 +182,8 @@ bool Helper::prepare() {
     // Dispositions are inherited by the tasks: all default. All signals are blocked here and unblocked in each child.
     // By the bare system call, since libc keeps two signals to itself.
     const unsigned long default_action[4] = {0, 0, 0, 0};
-    for (int signal = 1; signal < 65; ++signal) syscall(SYS_rt_sigaction, signal, default_action, nullptr, size_t{8});
+    for (int signal = 1; signal < 65; ++signal)
+        syscall(SYS_rt_sigaction, signal, default_action, nullptr, size_t{8});
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, nullptr);

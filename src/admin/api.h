@@ -1,7 +1,8 @@
 // The routes of the worker's HTTP API (interface.md "HTTP"; contract/services.md 2 and 4).
 //
-// Threading: routes run on the HTTP server's thread. The store and the engine are asked there; their answers come on their
-// own threads and are posted back. Parsing and reading that may take long goes to one background thread of the API.
+// Threading: routes run on the HTTP server's thread. The store and the engine are asked there; their answers come on
+// their own threads and are posted back. Parsing and reading that may take long goes to one background thread of the
+// API.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,7 @@ struct WorkerFacts {
     std::string version;
     std::string namespace_name = "default";
     std::string cluster = "local";
-    std::vector<TaskType> task_types;        // served: others are refused at submit
+    std::vector<TaskType> task_types;  // served: others are refused at submit
     std::size_t max_concurrent_tasks = 5;
     EpochMillis started_at = 0;
     bool vault_enabled = false;

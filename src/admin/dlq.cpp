@@ -17,11 +17,14 @@ Result<std::int64_t> key_of(const net::Request& request) {
     const std::string_view text = request.param("key");
     std::int64_t key = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), key);
-    if (error != std::errc{} || end != text.data() + text.size()) return fail(ErrorCode::kNotFound, "api", "there is no dead letter \"" + clip(text) + "\"");
+    if (error != std::errc{} || end != text.data() + text.size())
+        return fail(ErrorCode::kNotFound, "api", "there is no dead letter \"" + clip(text) + "\"");
     return key;
 }
 
-std::string_view actor_of(const net::Request& request) { return request.peer == net::Peer::kUnix ? "cli" : "api"; }
+std::string_view actor_of(const net::Request& request) {
+    return request.peer == net::Peer::kUnix ? "cli" : "api";
+}
 
 void list(const std::shared_ptr<Api>& api, net::Request request, net::Responder responder) {
     const auto page = query_page(request);
@@ -29,7 +32,8 @@ void list(const std::shared_ptr<Api>& api, net::Request request, net::Responder 
     const auto letters = api->context.store->dead_letters(page->offset, page->limit);
     if (!letters) return responder.send(error_response(letters.error()));
     json::array rows;
-    for (const DeadLetterRecord& letter : letters->letters) rows.push_back(dead_letter_record(letter));
+    for (const DeadLetterRecord& letter : letters->letters)
+        rows.push_back(dead_letter_record(letter));
     responder.send(json_response(list_json("dlq", std::move(rows), letters->total, page->offset, page->limit)));
 }
 
@@ -47,23 +51,25 @@ void replay(const std::shared_ptr<Api>& api, net::Request request, net::Responde
     if (!key) return responder.send(error_response(key.error()));
     const auto loop = responder.loop();
     const auto answer = share(std::move(responder));
-    api->context.store->replay_dead_letter(*key, std::string(actor_of(request)),
-                                           on_loop<SubmittedTicket>(loop, [answer, key = *key](Result<SubmittedTicket> result) {
-                                               if (!result) return answer->send(error_response(result.error()));
-                                               std::string out;
-                                               JsonObjectWriter writer(out);
-                                               writer.text("key", std::to_string(key));
-                                               writer.text("ticket_id", result->ticket_id);
-                                               writer.close();
-                                               answer->send(json_response(std::move(out), 202));
-                                           }));
+    api->context.store->replay_dead_letter(
+        *key, std::string(actor_of(request)),
+        on_loop<SubmittedTicket>(loop, [answer, key = *key](Result<SubmittedTicket> result) {
+            if (!result) return answer->send(error_response(result.error()));
+            std::string out;
+            JsonObjectWriter writer(out);
+            writer.text("key", std::to_string(key));
+            writer.text("ticket_id", result->ticket_id);
+            writer.close();
+            answer->send(json_response(std::move(out), 202));
+        }));
 }
 
 void discard(const std::shared_ptr<Api>& api, net::Request request, net::Responder responder) {
     const auto key = key_of(request);
     if (!key) return responder.send(error_response(key.error()));
     std::string reason = query_text(request, "reason");
-    if (reason.size() > kMaxReasonBytes) return responder.send(error_response(bad_query("reason", "is longer than 500 bytes").value()));
+    if (reason.size() > kMaxReasonBytes)
+        return responder.send(error_response(bad_query("reason", "is longer than 500 bytes").value()));
     const auto loop = responder.loop();
     const auto answer = share(std::move(responder));
     api->context.store->discard_dead_letter(*key, std::move(reason), std::string(actor_of(request)),

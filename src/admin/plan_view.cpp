@@ -12,7 +12,8 @@ PlanShape shape_of(const std::vector<PlanShapeNode>& nodes) {
     std::vector<std::size_t> open(count);
     for (std::size_t i = 0; i < count; ++i) {
         open[i] = nodes[i].needs.size();
-        for (const std::size_t need : nodes[i].needs) needed_by[need].push_back(i);
+        for (const std::size_t need : nodes[i].needs)
+            needed_by[need].push_back(i);
     }
     PlanShape shape;
     shape.levels.resize(count);
@@ -29,13 +30,15 @@ PlanShape shape_of(const std::vector<PlanShapeNode>& nodes) {
             shape.levels[node] = std::max(shape.levels[node], shape.levels[need] + 1);
             if (before[node] == kNone || reach[need] > reach[before[node]]) before[node] = need;
         }
-        reach[node] = std::max<std::int64_t>(1, nodes[node].weight_ms) + (before[node] == kNone ? 0 : reach[before[node]]);
+        reach[node] =
+            std::max<std::int64_t>(1, nodes[node].weight_ms) + (before[node] == kNone ? 0 : reach[before[node]]);
         if (heaviest == kNone || reach[node] > reach[heaviest]) heaviest = node;
         for (const std::size_t next : needed_by[node]) {
             if (--open[next] == 0) ready.push_back(next);
         }
     }
-    for (std::size_t node = heaviest; node != kNone; node = before[node]) shape.critical_path.push_back(node);
+    for (std::size_t node = heaviest; node != kNone; node = before[node])
+        shape.critical_path.push_back(node);
     std::ranges::reverse(shape.critical_path);
     return shape;
 }

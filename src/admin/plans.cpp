@@ -38,11 +38,13 @@ std::string submitted_json(const Plan& plan) {
     writer.text("name", plan.name);
     std::string& names = writer.key("tickets");
     JsonObjectWriter tickets(names);
-    for (const PlanTicket& each : plan.tickets) tickets.text(each.name, each.ticket.ticket_id);
+    for (const PlanTicket& each : plan.tickets)
+        tickets.text(each.name, each.ticket.ticket_id);
     tickets.close();
     if (!plan.compensations.empty()) {
         JsonObjectWriter compensations(writer.key("compensations"));
-        for (const PlanCompensation& each : plan.compensations) compensations.text(each.name, each.ticket_id);
+        for (const PlanCompensation& each : plan.compensations)
+            compensations.text(each.name, each.ticket_id);
         compensations.close();
     }
     writer.close();
@@ -54,13 +56,15 @@ Result<void> check_external(const Api& api, const Plan& plan) {
     WA_TRY(const auto statuses, api.context.store->statuses(plan.external_dependencies));
     for (const DependencyStatus& status : statuses) {
         if (status.state != DependencyState::kUnknown) continue;
-        return invalid("dependencies", "ticket " + clip(status.ticket_id) + " is neither in this plan nor in the store");
+        return invalid("dependencies",
+                       "ticket " + clip(status.ticket_id) + " is neither in this plan nor in the store");
     }
     return {};
 }
 
 // What to send to the store, or the answer that refuses.
-std::variant<PreparedPlan, net::Response> prepare(const Api& api, std::string_view text, TextFormat format, std::string actor) {
+std::variant<PreparedPlan, net::Response> prepare(const Api& api, std::string_view text, TextFormat format,
+                                                  std::string actor) {
     const PlanContext context{*api.context.random, api.now(), {}, "plan"};
     PlanReading reading = read_plan_text(text, format, context);
     if (!reading.plan) return problems_response(reading.problems);
@@ -82,7 +86,8 @@ std::variant<PreparedPlan, net::Response> prepare(const Api& api, std::string_vi
     prepared.request.actor = std::move(actor);
     if (!plan.tickets.empty()) prepared.request.intent_id = plan.tickets.front().ticket.intent_id;
     prepared.request.tickets.reserve(plan.tickets.size());
-    for (const PlanTicket& each : plan.tickets) prepared.request.tickets.push_back(new_ticket(each.ticket));
+    for (const PlanTicket& each : plan.tickets)
+        prepared.request.tickets.push_back(new_ticket(each.ticket));
     prepared.body = submitted_json(plan);
     return prepared;
 }
@@ -99,7 +104,8 @@ void submit(const std::shared_ptr<Api>& api, net::Request request, net::Responde
         if (auto* refusal = std::get_if<net::Response>(&prepared)) return answer->send(std::move(*refusal));
         auto& plan = std::get<PreparedPlan>(prepared);
         api->context.store->submit(
-            std::move(plan.request), on_loop<SubmitAnswer>(loop, [answer, body = std::move(plan.body)](Result<SubmitAnswer> result) {
+            std::move(plan.request),
+            on_loop<SubmitAnswer>(loop, [answer, body = std::move(plan.body)](Result<SubmitAnswer> result) {
                 if (!result) return answer->send(error_response(result.error()));
                 const bool known = std::ranges::all_of(result->tickets, [](const SubmittedTicket& ticket) {
                     return ticket.disposition == Disposition::kSame;
@@ -119,7 +125,8 @@ void list(const std::shared_ptr<Api>& api, net::Request request, net::Responder 
     const auto plans = api->context.store->plans(page->offset, page->limit);
     if (!plans) return responder.send(error_response(plans.error()));
     json::array rows;
-    for (const PlanSummary& plan : plans->plans) rows.push_back(plan_record(plan));
+    for (const PlanSummary& plan : plans->plans)
+        rows.push_back(plan_record(plan));
     responder.send(json_response(list_json("plans", std::move(rows), plans->total, page->offset, page->limit)));
 }
 
@@ -131,7 +138,8 @@ std::int64_t weight_of(const TicketSummary& ticket, EpochMillis now) {
 
 std::string graph_json(const PlanGraph& graph, const LiveTasks& live, EpochMillis now, std::string_view agent_id) {
     std::unordered_map<std::string_view, std::size_t> index;
-    for (std::size_t i = 0; i < graph.nodes.size(); ++i) index.emplace(graph.nodes[i].ticket.ticket_id, i);
+    for (std::size_t i = 0; i < graph.nodes.size(); ++i)
+        index.emplace(graph.nodes[i].ticket.ticket_id, i);
     std::vector<PlanShapeNode> shape_nodes(graph.nodes.size());
     json::array edges;
     for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
@@ -141,7 +149,8 @@ std::string graph_json(const PlanGraph& graph, const LiveTasks& live, EpochMilli
             edge["from"] = json::string(need);
             edge["to"] = json::string(graph.nodes[i].ticket.ticket_id);
             edges.push_back(std::move(edge));
-            if (const auto found = index.find(need); found != index.end()) shape_nodes[i].needs.push_back(found->second);
+            if (const auto found = index.find(need); found != index.end())
+                shape_nodes[i].needs.push_back(found->second);
         }
     }
     const PlanShape shape = shape_of(shape_nodes);
@@ -151,13 +160,15 @@ std::string graph_json(const PlanGraph& graph, const LiveTasks& live, EpochMilli
         const auto found = live.find(node.ticket.ticket_id);
         json::object out = ticket_line(node.ticket, found == live.end() ? nullptr : found->second, agent_id);
         json::array needs;
-        for (const std::string& need : node.dependencies) needs.emplace_back(json::string(need));
+        for (const std::string& need : node.dependencies)
+            needs.emplace_back(json::string(need));
         out["dependencies"] = std::move(needs);
         out["level"] = shape.levels[i];
         nodes.push_back(std::move(out));
     }
     json::array path;
-    for (const std::size_t step : shape.critical_path) path.emplace_back(json::string(graph.nodes[step].ticket.ticket_id));
+    for (const std::size_t step : shape.critical_path)
+        path.emplace_back(json::string(graph.nodes[step].ticket.ticket_id));
     json::object out = plan_record(graph.plan);
     out["complete"] = graph.complete;
     out["nodes"] = std::move(nodes);
@@ -178,7 +189,8 @@ void show(const std::shared_ptr<Api>& api, net::Request request, net::Responder 
         const bool queued = api->background.run([api, answer, id, limit, copy] {
             const auto graph = api->context.store->plan_graph(id, limit);
             if (!graph) return answer->send(error_response(graph.error()));
-            answer->send(json_response(graph_json(*graph, live_tasks(copy.get()), api->now(), api->context.facts.agent_id)));
+            answer->send(
+                json_response(graph_json(*graph, live_tasks(copy.get()), api->now(), api->context.facts.agent_id)));
         });
         if (!queued) answer->send(unavailable("too many long requests at once", 1));
     });
@@ -188,7 +200,8 @@ void show(const std::shared_ptr<Api>& api, net::Request request, net::Responder 
 
 json::array id_array(const std::vector<std::string>& ids) {
     json::array out;
-    for (const std::string& id : ids) out.emplace_back(json::string(id));
+    for (const std::string& id : ids)
+        out.emplace_back(json::string(id));
     return out;
 }
 
@@ -230,8 +243,9 @@ void cancel(const std::shared_ptr<Api>& api, net::Request request, net::Responde
     if (open->empty()) return work->reply();
     work->patience = loop->after(kCancelPatience, [weak = std::weak_ptr(work)] {
         const auto late = weak.lock();
-        if (late && late->ids.empty() && !late->refused) late->refused = make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kWorker, "api",
-                                                                     "the engine has not answered yet; the cancellation may still take effect");
+        if (late && late->ids.empty() && !late->refused)
+            late->refused = make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kWorker, "api",
+                                       "the engine has not answered yet; the cancellation may still take effect");
         if (late) late->reply();
     });
     const std::string reason = text_or(*body, "reason", "user_request");
@@ -242,7 +256,8 @@ void cancel(const std::shared_ptr<Api>& api, net::Request request, net::Responde
         wanted.reason = reason;
         cancel_anywhere(api, loop, std::move(wanted), [work, ticket_id = *ticket](Result<CancelAnswer> result) {
             if (result && result->accepted) work->ids.push_back(ticket_id);
-            if (!result && result.error().code != ErrorCode::kNotFound && !work->refused) work->refused = result.error();
+            if (!result && result.error().code != ErrorCode::kNotFound && !work->refused)
+                work->refused = result.error();
             if (--work->open == 0) work->reply();
         });
     }
@@ -253,11 +268,13 @@ void retry(const std::shared_ptr<Api>& api, net::Request request, net::Responder
     const auto body = body_object(request, true);
     if (!body) return responder.send(error_response(body.error()));
     const std::string only = text_or(*body, "only", body->contains("only") ? "" : "failed");
-    if (only != "failed" && only != "all") return responder.send(error_response(invalid("only", "must be \"failed\" or \"all\"").value()));
+    if (only != "failed" && only != "all")
+        return responder.send(error_response(invalid("only", "must be \"failed\" or \"all\"").value()));
     const auto loop = responder.loop();
     const auto answer = share(std::move(responder));
     const std::string id(request.param("id"));
-    api->context.store->retry_plan(id, only == "all" ? PlanRetry::kAll : PlanRetry::kFailed, request.peer == net::Peer::kUnix ? "cli" : "api",
+    api->context.store->retry_plan(id, only == "all" ? PlanRetry::kAll : PlanRetry::kFailed,
+                                   request.peer == net::Peer::kUnix ? "cli" : "api",
                                    on_loop<RetryAnswer>(loop, [answer, id](Result<RetryAnswer> result) {
                                        if (!result) return answer->send(error_response(result.error()));
                                        answer->send(json_response(ids_json(id, result->ticket_ids), 202));

@@ -11,11 +11,19 @@ namespace wa::admin {
 namespace json = boost::json;
 namespace {
 
-json::value number_or_null(std::int64_t value) { return value == 0 ? json::value(nullptr) : json::value(value); }
-json::value text_or_null(std::string_view text) { return text.empty() ? json::value(nullptr) : json::value(json::string(text)); }
-json::value text(std::string_view value) { return json::value(json::string(value)); }
+json::value number_or_null(std::int64_t value) {
+    return value == 0 ? json::value(nullptr) : json::value(value);
+}
+json::value text_or_null(std::string_view text) {
+    return text.empty() ? json::value(nullptr) : json::value(json::string(text));
+}
+json::value text(std::string_view value) {
+    return json::value(json::string(value));
+}
 
-bool is_open(StoredPhase phase) { return phase == StoredPhase::kPending || phase == StoredPhase::kRunning; }
+bool is_open(StoredPhase phase) {
+    return phase == StoredPhase::kPending || phase == StoredPhase::kRunning;
+}
 
 json::object parsed_payload(const std::string& payload) {
     if (payload.empty()) return {};
@@ -63,7 +71,8 @@ LiveTasks live_tasks(const EngineSnapshot* snapshot) {
     LiveTasks tasks;
     if (snapshot == nullptr) return tasks;
     tasks.reserve(snapshot->tasks.size());
-    for (const RunningTask& task : snapshot->tasks) tasks.emplace(task.ticket_id, &task);
+    for (const RunningTask& task : snapshot->tasks)
+        tasks.emplace(task.ticket_id, &task);
     return tasks;
 }
 
@@ -94,7 +103,8 @@ json::object ticket_detail(const TicketDetail& detail, const RunningTask* live, 
     out["compensation_ticket_id"] = text_or_null(detail.compensation_ticket_id);
     out["submitted_by"] = text(detail.submitted_by);
     if (!detail.result_json.empty()) {
-        if (auto result = parse_json(detail.result_json, {.max_bytes = detail.result_json.size() + 1, .max_depth = 128})) {
+        if (auto result =
+                parse_json(detail.result_json, {.max_bytes = detail.result_json.size() + 1, .max_depth = 128})) {
             out["result"] = std::move(*result);
         }
     }
@@ -103,7 +113,8 @@ json::object ticket_detail(const TicketDetail& detail, const RunningTask* live, 
 
 json::object plan_record(const PlanSummary& plan) {
     json::object counts;
-    for (const auto& [phase_found, count] : plan.counts) counts[to_string(phase_found)] = count;
+    for (const auto& [phase_found, count] : plan.counts)
+        counts[to_string(phase_found)] = count;
     json::object out;
     out["plan_id"] = text(plan.plan_id);
     out["name"] = text(plan.name);
@@ -206,9 +217,10 @@ Explanation explain_stored(const TicketDetail& detail, const EngineSnapshot* sna
             }
             out.conditions.push_back({"stored", true, "queue number " + std::to_string(summary.queue_seq)});
             out.conditions.push_back({"intake", open,
-                                      known ? std::to_string(snapshot->gauges.in_flight) + " of " +
-                                                  std::to_string(snapshot->gauges.in_flight_limit) + " tickets in flight"
-                                            : "the engine did not answer within a second"});
+                                      known
+                                          ? std::to_string(snapshot->gauges.in_flight) + " of " +
+                                                std::to_string(snapshot->gauges.in_flight_limit) + " tickets in flight"
+                                          : "the engine did not answer within a second"});
             return out;
         }
         case StoredPhase::kExternal:
@@ -225,8 +237,8 @@ Explanation explain_stored(const TicketDetail& detail, const EngineSnapshot* sna
         case StoredPhase::kDependencyLost:
         case StoredPhase::kCancelled:
             out.reason = summary.outcome.empty() ? out.phase : summary.outcome;
-            out.summary = name + " " + (summary.phase == StoredPhase::kCancelled ? "was cancelled" : "failed") + " after " + tries +
-                          (detail.error.empty() ? "." : ": " + detail.error);
+            out.summary = name + " " + (summary.phase == StoredPhase::kCancelled ? "was cancelled" : "failed") +
+                          " after " + tries + (detail.error.empty() ? "." : ": " + detail.error);
             out.fix = "worker-agents tickets retry " + summary.ticket_id;
             return out;
         case StoredPhase::kDeadLettered:
@@ -247,7 +259,9 @@ std::string stats_json(const EngineSnapshot& snapshot, EpochMillis now) {
     const FlowGauges& gauges = snapshot.gauges;
     std::string out;
     JsonObjectWriter writer(out);
-    const auto count = [&](std::string_view name, std::size_t value) { writer.integer(name, static_cast<std::int64_t>(value)); };
+    const auto count = [&](std::string_view name, std::size_t value) {
+        writer.integer(name, static_cast<std::int64_t>(value));
+    };
     writer.integer("at", now);
     count("in_flight", gauges.in_flight);
     count("in_flight_limit", gauges.in_flight_limit);
@@ -270,7 +284,8 @@ std::string stats_json(const EngineSnapshot& snapshot, EpochMillis now) {
     return out;
 }
 
-std::string list_json(std::string_view items, json::array rows, std::int64_t total, std::size_t offset, std::size_t limit, bool complete) {
+std::string list_json(std::string_view items, json::array rows, std::int64_t total, std::size_t offset,
+                      std::size_t limit, bool complete) {
     json::object out;
     out[items] = std::move(rows);
     out["total"] = total;

@@ -17,12 +17,15 @@ namespace wa::admin {
 using LiveTasks = std::unordered_map<std::string_view, const RunningTask*>;
 [[nodiscard]] LiveTasks live_tasks(const EngineSnapshot* snapshot);
 
-// The ticket in the contract's form (tickets.md 4) with its present status, plus what this worker adds: phase, why, attempts,
-// max_attempts, outcome, submitted_at, ended_at, plan_name, worker.
-[[nodiscard]] boost::json::object ticket_record(const TicketSummary& summary, const RunningTask* live, std::string_view agent_id);
-[[nodiscard]] boost::json::object ticket_detail(const TicketDetail& detail, const RunningTask* live, std::string_view agent_id);
+// The ticket in the contract's form (tickets.md 4) with its present status, plus what this worker adds: phase, why,
+// attempts, max_attempts, outcome, submitted_at, ended_at, plan_name, worker.
+[[nodiscard]] boost::json::object ticket_record(const TicketSummary& summary, const RunningTask* live,
+                                                std::string_view agent_id);
+[[nodiscard]] boost::json::object ticket_detail(const TicketDetail& detail, const RunningTask* live,
+                                                std::string_view agent_id);
 // Without the ticket's own text: for lists and plans that only show where things stand.
-[[nodiscard]] boost::json::object ticket_line(const TicketSummary& summary, const RunningTask* live, std::string_view agent_id);
+[[nodiscard]] boost::json::object ticket_line(const TicketSummary& summary, const RunningTask* live,
+                                              std::string_view agent_id);
 
 [[nodiscard]] boost::json::object plan_record(const PlanSummary& plan);
 [[nodiscard]] boost::json::object dead_letter_record(const DeadLetterRecord& letter);
@@ -34,7 +37,7 @@ using LiveTasks = std::unordered_map<std::string_view, const RunningTask*>;
 
 [[nodiscard]] std::string stats_json(const EngineSnapshot& snapshot, EpochMillis now);
 // {"<items>": […], "total", "offset", "limit"}
-[[nodiscard]] std::string list_json(std::string_view items, boost::json::array rows, std::int64_t total, std::size_t offset,
-                                    std::size_t limit, bool complete = true);
+[[nodiscard]] std::string list_json(std::string_view items, boost::json::array rows, std::int64_t total,
+                                    std::size_t offset, std::size_t limit, bool complete = true);
 
 }  // namespace wa::admin

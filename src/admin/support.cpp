@@ -17,7 +17,8 @@ constexpr int kBusyRetrySeconds = 1;
 
 }  // namespace
 
-// ---- background ------------------------------------------------------------------------------------------------------
+// ---- background
+// ------------------------------------------------------------------------------------------------------
 
 Background::Background() : thread_([this] { loop(); }) {}
 
@@ -58,15 +59,19 @@ void Background::loop() {
     }
 }
 
-// ---- shared state ----------------------------------------------------------------------------------------------------
+// ---- shared state
+// ----------------------------------------------------------------------------------------------------
 
 Api::Api(ApiContext given) : context(std::move(given)), token_key(context.facts.token_key) {
     if (token_key.empty()) {
-        for (int i = 0; i < 4; ++i) token_key += std::to_string(context.random->next());
+        for (int i = 0; i < 4; ++i)
+            token_key += std::to_string(context.random->next());
     }
 }
 
-bool Api::serves(TaskType type) const { return std::ranges::find(context.facts.task_types, type) != context.facts.task_types.end(); }
+bool Api::serves(TaskType type) const {
+    return std::ranges::find(context.facts.task_types, type) != context.facts.task_types.end();
+}
 
 void Api::snapshot(const std::shared_ptr<net::Loop>& loop, std::function<void(const EngineSnapshot*)> use) {
     if (last_ && context.clock->now() - last_at_ < kSnapshotLife) return use(&*last_);
@@ -94,7 +99,8 @@ void Api::deliver(const EngineSnapshot* snapshot_taken) {
     asked_ = false;
     patience_.reset();
     const auto waiting = std::exchange(waiting_, {});
-    for (const auto& use : waiting) use(snapshot_taken);
+    for (const auto& use : waiting)
+        use(snapshot_taken);
 }
 
 void Api::feed_stats(const std::shared_ptr<net::Loop>& loop) {
@@ -116,9 +122,12 @@ void Api::feed_stats(const std::shared_ptr<net::Loop>& loop) {
     });
 }
 
-// ---- answers ---------------------------------------------------------------------------------------------------------
+// ---- answers
+// ---------------------------------------------------------------------------------------------------------
 
-Answer share(net::Responder responder) { return std::make_shared<net::Responder>(std::move(responder)); }
+Answer share(net::Responder responder) {
+    return std::make_shared<net::Responder>(std::move(responder));
+}
 
 net::Response json_response(std::string body, int status) {
     net::Response response;
@@ -158,7 +167,8 @@ net::Response error_response(const Error& error) {
     if (!error.fix.empty()) detail += "; " + error.fix;
     net::Response response = net::problem(status, detail, fields);
     if (status == 503) {
-        const auto seconds = error.retry_after ? std::max<std::int64_t>(1, error.retry_after->count() / 1000) : kBusyRetrySeconds;
+        const auto seconds =
+            error.retry_after ? std::max<std::int64_t>(1, error.retry_after->count() / 1000) : kBusyRetrySeconds;
         response.headers.emplace_back("Retry-After", std::to_string(seconds));
     }
     return response;
@@ -168,10 +178,13 @@ net::Response errors_response(const std::vector<Error>& errors) {
     if (errors.size() == 1) return error_response(errors.front());
     // What cannot be parsed comes before what is too large, that before what is wrong.
     int status = 422;
-    for (const Error& error : errors) status = std::min(status, status_of(error.code));
+    for (const Error& error : errors)
+        status = std::min(status, status_of(error.code));
     std::vector<net::FieldError> fields;
-    for (const Error& error : errors) fields.push_back({error.field, error.message});
-    return net::problem(status, std::to_string(errors.size()) + " things are wrong; the first: " + errors.front().describe(), fields);
+    for (const Error& error : errors)
+        fields.push_back({error.field, error.message});
+    return net::problem(
+        status, std::to_string(errors.size()) + " things are wrong; the first: " + errors.front().describe(), fields);
 }
 
 net::Response problems_response(const std::vector<Problem>& problems) {
@@ -180,7 +193,9 @@ net::Response problems_response(const std::vector<Problem>& problems) {
     for (const Problem& problem : problems) {
         if (problem.severity != Severity::kError) continue;
         std::string message = problem.message;
-        if (problem.line > 0) message = "line " + std::to_string(problem.line) + ", column " + std::to_string(problem.column) + ": " + message;
+        if (problem.line > 0)
+            message =
+                "line " + std::to_string(problem.line) + ", column " + std::to_string(problem.column) + ": " + message;
         if (first.empty()) first = message;
         fields.push_back({problem.path, std::move(message)});
     }
@@ -189,7 +204,8 @@ net::Response problems_response(const std::vector<Problem>& problems) {
     return net::problem(status_of(worst_code(problems)), detail, fields);
 }
 
-// ---- reading ---------------------------------------------------------------------------------------------------------
+// ---- reading
+// ---------------------------------------------------------------------------------------------------------
 
 Result<boost::json::object> body_object(const net::Request& request, bool may_be_empty) {
     if (may_be_empty && request.body.find_first_not_of(" \t\r\n") == std::string::npos) return boost::json::object{};
@@ -219,8 +235,8 @@ Result<std::optional<std::int64_t>> query_number(const net::Request& request, st
     std::int64_t value = 0;
     const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
     if (error != std::errc{} || end != text->data() + text->size() || value < low || value > high) {
-        return bad_query(name, std::string(name) + " must be a whole number from " + std::to_string(low) + " to " + std::to_string(high) +
-                                   ", not \"" + clip(*text) + "\"");
+        return bad_query(name, std::string(name) + " must be a whole number from " + std::to_string(low) + " to " +
+                                   std::to_string(high) + ", not \"" + clip(*text) + "\"");
     }
     return std::optional(value);
 }
@@ -233,7 +249,9 @@ Result<bool> query_flag(const net::Request& request, std::string_view name) {
     return bad_query(name, std::string(name) + " must be true or false, not \"" + clip(*text) + "\"");
 }
 
-std::string query_text(const net::Request& request, std::string_view name) { return std::string(request.query_value(name).value_or("")); }
+std::string query_text(const net::Request& request, std::string_view name) {
+    return std::string(request.query_value(name).value_or(""));
+}
 
 Result<Page> query_page(const net::Request& request) {
     Page page;
@@ -244,7 +262,8 @@ Result<Page> query_page(const net::Request& request) {
     return page;
 }
 
-// ---- routes ----------------------------------------------------------------------------------------------------------
+// ---- routes
+// ----------------------------------------------------------------------------------------------------------
 
 void RouteTable::get(std::string pattern, Handler handler, net::Access access) {
     net::Route route;

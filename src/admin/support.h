@@ -100,12 +100,13 @@ std::function<void(Result<T>)> on_loop(const std::shared_ptr<net::Loop>& loop, s
 
 // The body as a JSON object. An empty body is an empty object when `may_be_empty`.
 [[nodiscard]] Result<boost::json::object> body_object(const net::Request& request, bool may_be_empty = false);
-[[nodiscard]] std::string text_or(const boost::json::object& object, std::string_view key, std::string_view fallback = {});
+[[nodiscard]] std::string text_or(const boost::json::object& object, std::string_view key,
+                                  std::string_view fallback = {});
 
 // Query parameters; a bad value is kMalformed (400).
 [[nodiscard]] Failure bad_query(std::string_view name, std::string message);
-[[nodiscard]] Result<std::optional<std::int64_t>> query_number(const net::Request& request, std::string_view name, std::int64_t low,
-                                                               std::int64_t high);
+[[nodiscard]] Result<std::optional<std::int64_t>> query_number(const net::Request& request, std::string_view name,
+                                                               std::int64_t low, std::int64_t high);
 [[nodiscard]] Result<bool> query_flag(const net::Request& request, std::string_view name);
 [[nodiscard]] std::string query_text(const net::Request& request, std::string_view name);
 struct Page {

@@ -14,9 +14,13 @@ using observability::CheckResult;
 using observability::Health;
 namespace {
 
-json::value text(std::string_view value) { return json::value(json::string(value)); }
+json::value text(std::string_view value) {
+    return json::value(json::string(value));
+}
 
-Registration registration_of(const Api& api) { return api.context.registration ? api.context.registration() : Registration{}; }
+Registration registration_of(const Api& api) {
+    return api.context.registration ? api.context.registration() : Registration{};
+}
 
 // The worker's own body of contract/services.md 4, with our loops beside the original's one check.
 void health(const std::shared_ptr<Api>& api, net::Request, net::Responder responder) {
@@ -45,7 +49,8 @@ void ready(const std::shared_ptr<Api>& api, net::Request, net::Responder respond
     const auto loop = responder.loop();
     api->snapshot(loop, [api, answer = share(std::move(responder))](const EngineSnapshot* taken) {
         std::vector<CheckResult> results = api->context.health->readiness();
-        for (CheckResult& result : api->context.health->liveness()) results.push_back(std::move(result));
+        for (CheckResult& result : api->context.health->liveness())
+            results.push_back(std::move(result));
         const Registration registration = registration_of(*api);
         bool good = Health::all_good(results) && taken != nullptr && registration.registered && !api->draining();
         json::object checks;
@@ -100,7 +105,8 @@ void add_engine_state(json::object& out, const EngineSnapshot& taken) {
     out["draining"] = taken.gauges.draining;
     out["drain_phase"] = text(taken.drain_phase);
     json::array tasks;
-    for (const RunningTask& task : taken.tasks) tasks.push_back(task_record(task));
+    for (const RunningTask& task : taken.tasks)
+        tasks.push_back(task_record(task));
     out["tasks"] = std::move(tasks);
     const auto running = std::ranges::find_if(taken.tasks, is_running);
     // The scheduler of contract/services.md looks for one task by this name.
@@ -127,7 +133,8 @@ void status(const std::shared_ptr<Api>& api, net::Request, net::Responder respon
         const WorkerFacts& facts = api->context.facts;
         const Registration registration = registration_of(*api);
         json::array capabilities;
-        for (const TaskType type : facts.task_types) capabilities.push_back(text(to_string(type)));
+        for (const TaskType type : facts.task_types)
+            capabilities.push_back(text(to_string(type)));
         json::object telemetry;
         telemetry["namespace"] = text(facts.namespace_name);
         telemetry["cluster"] = text(facts.cluster);
@@ -142,13 +149,15 @@ void status(const std::shared_ptr<Api>& api, net::Request, net::Responder respon
         out["uptime_seconds"] = std::max<EpochMillis>(0, api->now() - facts.started_at) / 1000;
         out["telemetry"] = std::move(telemetry);
         out["authenticated_spiffe_id"] = nullptr;
-        out["registry_agent_id"] = registration.registry_agent_id.empty() ? json::value(nullptr) : text(registration.registry_agent_id);
+        out["registry_agent_id"] =
+            registration.registry_agent_id.empty() ? json::value(nullptr) : text(registration.registry_agent_id);
         out["engine_answers"] = taken != nullptr;
         if (taken != nullptr) add_engine_state(out, *taken);
         if (api->context.store != nullptr) {
             if (const auto counts = api->context.store->counts()) {
                 json::object by_phase;
-                for (const auto& [phase_found, count] : *counts) by_phase[to_string(phase_found)] = count;
+                for (const auto& [phase_found, count] : *counts)
+                    by_phase[to_string(phase_found)] = count;
                 out["counts"] = std::move(by_phase);
             }
         }
@@ -167,7 +176,8 @@ void metrics(const std::shared_ptr<Api>& api, net::Request request, net::Respond
             api->context.metrics->http_connections(stats.connections, stats.refused);
         }
         net::Response response;
-        response.content_type = std::string(open ? observability::kOpenMetricsContentType : observability::kTextContentType);
+        response.content_type =
+            std::string(open ? observability::kOpenMetricsContentType : observability::kTextContentType);
         response.body = api->context.registry->expose(open);
         answer->send(std::move(response));
     });
@@ -187,7 +197,9 @@ void drain(const std::shared_ptr<Api>& api, net::Request request, net::Responder
     }
     if (body->contains("grace_seconds")) {
         return responder.send(error_response(
-            invalid("grace_seconds", "the grace is set by SHUTDOWN_GRACE_SECONDS; a drain can only be hurried with \"now\"").value()));
+            invalid("grace_seconds",
+                    "the grace is set by SHUTDOWN_GRACE_SECONDS; a drain can only be hurried with \"now\"")
+                .value()));
     }
     api->context.engine->drain(now, text_or(*body, "reason", "api"));
     json::object out;
@@ -263,7 +275,9 @@ void validate(const std::shared_ptr<Api>& api, net::Request request, net::Respon
 
 }  // namespace
 
-void add_metrics_route(RouteTable& table) { table.get("/metrics", metrics, net::Access::kOpen); }
+void add_metrics_route(RouteTable& table) {
+    table.get("/metrics", metrics, net::Access::kOpen);
+}
 
 void add_system_routes(RouteTable& table) {
     table.get("/health", health, net::Access::kOpen);

@@ -68,7 +68,8 @@ void cancel(const std::shared_ptr<Api>& api, net::Request request, net::Responde
     });
 }
 
-// A ticket that is stored but not read yet: ended in the store, and once more in the engine, in case it was read meanwhile.
+// A ticket that is stored but not read yet: ended in the store, and once more in the engine, in case it was read
+// meanwhile.
 void cancel_stored(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,
                    std::function<void(Result<CancelAnswer>)> answer) {
     const auto detail = api->context.store->ticket(request.ticket_id);
@@ -83,7 +84,8 @@ void cancel_stored(const std::shared_ptr<Api>& api, const std::shared_ptr<net::L
     patch.error_message = "cancelled: " + request.reason;
     patch.actor = request.actor;
     api->context.store->patch_status(
-        std::move(patch), on_loop<TicketSummary>(loop, [api, request, answer = std::move(answer)](Result<TicketSummary> patched) {
+        std::move(patch),
+        on_loop<TicketSummary>(loop, [api, request, answer = std::move(answer)](Result<TicketSummary> patched) {
             if (!patched) return answer(tl::unexpected(std::move(patched).error()));
             api->context.engine->cancel(request, [](Result<CancelAnswer>) {});
             answer(CancelAnswer{true, "the ticket had not been read yet; it is cancelled"});
@@ -96,14 +98,17 @@ void cancel_anywhere(const std::shared_ptr<Api>& api, const std::shared_ptr<net:
                      std::function<void(Result<CancelAnswer>)> answer) {
     CancelRequest asked = request;
     api->context.engine->cancel(
-        std::move(asked),
-        on_loop<CancelAnswer>(loop, [api, loop, request = std::move(request), answer = std::move(answer)](Result<CancelAnswer> result) {
-            const bool elsewhere = !result && result.error().code == ErrorCode::kNotFound && api->context.store != nullptr;
+        std::move(asked), on_loop<CancelAnswer>(loop, [api, loop, request = std::move(request),
+                                                       answer = std::move(answer)](Result<CancelAnswer> result) {
+            const bool elsewhere =
+                !result && result.error().code == ErrorCode::kNotFound && api->context.store != nullptr;
             if (elsewhere) return cancel_stored(api, loop, request, answer);
             answer(std::move(result));
         }));
 }
 
-void add_task_routes(RouteTable& table) { table.write("POST", "/api/v1/tasks/{id}/cancel", cancel); }
+void add_task_routes(RouteTable& table) {
+    table.write("POST", "/api/v1/tasks/{id}/cancel", cancel);
+}
 
 }  // namespace wa::admin

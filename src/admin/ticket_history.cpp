@@ -13,25 +13,27 @@ void explain(const std::shared_ptr<Api>& api, net::Request request, net::Respond
     const auto loop = responder.loop();
     const auto answer = share(std::move(responder));
     const std::string id(request.param("id"));
-    api->context.engine->explain(id, on_loop<Explanation>(loop, [api, answer, loop, id](Result<Explanation> result) {
-        if (result) return answer->send(json_response(json_text(explanation_record(id, *result))));
-        if (result.error().code != ErrorCode::kNotFound) return answer->send(error_response(result.error()));
-        api->snapshot(loop, [api, answer, id](const EngineSnapshot* taken) {
-            auto detail = api->context.store->ticket(id);
-            if (!detail) {
-                if (detail.error().code == ErrorCode::kNotFound) detail.error().message = "Ticket not found";
-                return answer->send(error_response(detail.error()));
-            }
-            answer->send(json_response(json_text(explanation_record(id, explain_stored(*detail, taken)))));
-        });
-    }));
+    api->context.engine->explain(
+        id, on_loop<Explanation>(loop, [api, answer, loop, id](Result<Explanation> result) {
+            if (result) return answer->send(json_response(json_text(explanation_record(id, *result))));
+            if (result.error().code != ErrorCode::kNotFound) return answer->send(error_response(result.error()));
+            api->snapshot(loop, [api, answer, id](const EngineSnapshot* taken) {
+                auto detail = api->context.store->ticket(id);
+                if (!detail) {
+                    if (detail.error().code == ErrorCode::kNotFound) detail.error().message = "Ticket not found";
+                    return answer->send(error_response(detail.error()));
+                }
+                answer->send(json_response(json_text(explanation_record(id, explain_stored(*detail, taken)))));
+            });
+        }));
 }
 
 template <class Record>
 std::string rows_json(std::string_view ticket_id, std::string_view name, const std::vector<Record>& records,
                       json::object (*record)(const Record&)) {
     json::array rows;
-    for (const Record& each : records) rows.push_back(record(each));
+    for (const Record& each : records)
+        rows.push_back(record(each));
     json::object out;
     out["ticket_id"] = json::string(ticket_id);
     out[name] = std::move(rows);
@@ -59,7 +61,8 @@ void retry(const std::shared_ptr<Api>& api, net::Request request, net::Responder
                               on_loop<RetryAnswer>(loop, [answer, id](Result<RetryAnswer> result) {
                                   if (!result) return answer->send(error_response(result.error()));
                                   json::array ids;
-                                  for (const std::string& each : result->ticket_ids) ids.emplace_back(json::string(each));
+                                  for (const std::string& each : result->ticket_ids)
+                                      ids.emplace_back(json::string(each));
                                   json::object out;
                                   out["ticket_id"] = json::string(id);
                                   out["ticket_ids"] = std::move(ids);

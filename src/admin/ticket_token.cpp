@@ -20,21 +20,26 @@ std::string base64url(std::string_view bytes) {
     std::string out = base64(bytes);
     std::ranges::replace(out, '+', '-');
     std::ranges::replace(out, '/', '_');
-    while (out.ends_with('=')) out.pop_back();
+    while (out.ends_with('='))
+        out.pop_back();
     return out;
 }
 
 std::string lower(std::string_view text) {
     std::string out(text);
-    std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    std::ranges::transform(out, out.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
     return out;
 }
 
-json::value text(std::string_view value) { return json::value(json::string(value)); }
+json::value text(std::string_view value) {
+    return json::value(json::string(value));
+}
 
 json::array texts(const std::vector<std::string>& values) {
     json::array out;
-    for (const std::string& value : values) out.push_back(text(value));
+    for (const std::string& value : values)
+        out.push_back(text(value));
     return out;
 }
 
@@ -42,7 +47,8 @@ json::array texts(const std::vector<std::string>& values) {
 
 std::vector<std::string> token_scopes(const Ticket& ticket) {
     std::vector<std::string> scopes{"ticket:read", "ticket:update", "task:" + lower(to_string(ticket.task_type))};
-    const bool elevated = ticket.security_level == SecurityLevel::kConfidential || ticket.security_level == SecurityLevel::kRestricted;
+    const bool elevated =
+        ticket.security_level == SecurityLevel::kConfidential || ticket.security_level == SecurityLevel::kRestricted;
     if (elevated) scopes.emplace_back("security:elevated");
     return scopes;
 }
@@ -65,8 +71,9 @@ std::string make_ticket_token(const Ticket& ticket, std::string_view key, std::s
     const std::string signed_part = base64url(R"({"alg":"HS256","typ":"JWT"})") + "." + base64url(json_text(claims));
     std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
     unsigned int length = 0;
-    const unsigned char* done = ::HMAC(::EVP_sha256(), key.data(), static_cast<int>(key.size()),
-                                       reinterpret_cast<const unsigned char*>(signed_part.data()), signed_part.size(), digest.data(), &length);
+    const unsigned char* done =
+        ::HMAC(::EVP_sha256(), key.data(), static_cast<int>(key.size()),
+               reinterpret_cast<const unsigned char*>(signed_part.data()), signed_part.size(), digest.data(), &length);
     WA_CHECK(done != nullptr && length == digest.size(), "HMAC-SHA256 needs nothing that can fail");
     return signed_part + "." + base64url({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }

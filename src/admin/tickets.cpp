@@ -16,7 +16,9 @@ constexpr int kDrainRetrySeconds = 30;
 constexpr std::int64_t kCompensationTimeout = 120'000;
 constexpr std::size_t kOriginalPrefix = 8;
 
-net::Response not_found() { return net::problem(404, "Ticket not found"); }
+net::Response not_found() {
+    return net::problem(404, "Ticket not found");
+}
 
 // The stored ticket, or the answer that says why not.
 Result<TicketDetail> stored(const Api& api, std::string_view ticket_id) {
@@ -25,8 +27,8 @@ Result<TicketDetail> stored(const Api& api, std::string_view ticket_id) {
     return detail;
 }
 
-void send_record(const std::shared_ptr<Api>& api, const Answer& answer, const std::shared_ptr<net::Loop>& loop, std::string ticket_id,
-                 int status) {
+void send_record(const std::shared_ptr<Api>& api, const Answer& answer, const std::shared_ptr<net::Loop>& loop,
+                 std::string ticket_id, int status) {
     api->snapshot(loop, [api, answer, ticket_id = std::move(ticket_id), status](const EngineSnapshot* taken) {
         const auto detail = stored(*api, ticket_id);
         if (!detail) return answer->send(error_response(detail.error()));
@@ -39,8 +41,8 @@ void send_record(const std::shared_ptr<Api>& api, const Answer& answer, const st
 
 // ---- POST /api/v1/tickets
 
-void answer_submitted(const std::shared_ptr<Api>& api, const Answer& answer, const std::shared_ptr<net::Loop>& loop, const Ticket& ticket,
-                      const Result<SubmitAnswer>& result) {
+void answer_submitted(const std::shared_ptr<Api>& api, const Answer& answer, const std::shared_ptr<net::Loop>& loop,
+                      const Ticket& ticket, const Result<SubmitAnswer>& result) {
     if (!result) return answer->send(error_response(result.error()));
     const SubmittedTicket& submitted = result->tickets.front();
     if (submitted.disposition == Disposition::kSame) return send_record(api, answer, loop, submitted.ticket_id, 200);
@@ -55,7 +57,8 @@ void answer_submitted(const std::shared_ptr<Api>& api, const Answer& answer, con
     summary.created_at = ticket.created_at;
     summary.submitted_at = api->now();
     summary.payload = write_ticket(ticket);
-    net::Response response = json_response(json_text(ticket_record(summary, nullptr, api->context.facts.agent_id)), 201);
+    net::Response response =
+        json_response(json_text(ticket_record(summary, nullptr, api->context.facts.agent_id)), 201);
     response.headers.emplace_back("Location", "/api/v1/tickets/" + ticket.ticket_id);
     answer->send(std::move(response));
 }
@@ -87,7 +90,8 @@ void submit(const std::shared_ptr<Api>& api, net::Request request, net::Responde
     wanted.tickets.push_back(std::move(entry));
     const auto loop = responder.loop();
     const auto answer = share(std::move(responder));
-    api->context.store->submit(std::move(wanted), on_loop<SubmitAnswer>(loop, [api, answer, loop, ticket](Result<SubmitAnswer> result) {
+    api->context.store->submit(std::move(wanted),
+                               on_loop<SubmitAnswer>(loop, [api, answer, loop, ticket](Result<SubmitAnswer> result) {
                                    answer_submitted(api, answer, loop, *ticket, result);
                                }));
 }
@@ -131,9 +135,11 @@ void list(const std::shared_ptr<Api>& api, net::Request request, net::Responder 
         json::array rows;
         for (const TicketSummary& summary : page->tickets) {
             const auto found = live.find(summary.ticket_id);
-            rows.push_back(ticket_record(summary, found == live.end() ? nullptr : found->second, api->context.facts.agent_id));
+            rows.push_back(
+                ticket_record(summary, found == live.end() ? nullptr : found->second, api->context.facts.agent_id));
         }
-        answer->send(json_response(list_json("tickets", std::move(rows), page->total, query.offset, query.limit, page->complete)));
+        answer->send(json_response(
+            list_json("tickets", std::move(rows), page->total, query.offset, query.limit, page->complete)));
     });
 }
 
@@ -157,7 +163,8 @@ Result<StatusPatch> read_patch(const net::Request& request) {
     }
     if (const auto* took = body.if_contains("actual_duration_ms"); took != nullptr && !took->is_null()) {
         const auto millis = whole_number(*took);
-        if (!millis || *millis < 0) return invalid("actual_duration_ms", "must be a whole number of milliseconds or null");
+        if (!millis || *millis < 0)
+            return invalid("actual_duration_ms", "must be a whole number of milliseconds or null");
         patch.actual_duration_ms = *millis;
     }
     return patch;
@@ -181,22 +188,23 @@ void patch_status(const std::shared_ptr<Api>& api, net::Request request, net::Re
     if (!patch) return responder.send(error_response(patch.error()));
     const auto loop = responder.loop();
     const auto answer = share(std::move(responder));
-    api->context.store->patch_status(
-        std::move(*patch), on_loop<TicketSummary>(loop, [api, answer, loop](Result<TicketSummary> result) {
-            if (!result) {
-                if (result.error().code == ErrorCode::kNotFound) return answer->send(not_found());
-                return answer->send(error_response(result.error()));
-            }
-            publish_patched(*api, *result);
-            if (is_ended(result->phase)) {
-                // A copy of it that waits in the engine has nothing left to do.
-                CancelRequest drop;
-                drop.ticket_id = result->ticket_id;
-                drop.reason = "user_request";
-                api->context.engine->cancel(std::move(drop), [](Result<CancelAnswer>) {});
-            }
-            send_record(api, answer, loop, result->ticket_id, 200);
-        }));
+    api->context.store->patch_status(std::move(*patch),
+                                     on_loop<TicketSummary>(loop, [api, answer, loop](Result<TicketSummary> result) {
+                                         if (!result) {
+                                             if (result.error().code == ErrorCode::kNotFound)
+                                                 return answer->send(not_found());
+                                             return answer->send(error_response(result.error()));
+                                         }
+                                         publish_patched(*api, *result);
+                                         if (is_ended(result->phase)) {
+                                             // A copy of it that waits in the engine has nothing left to do.
+                                             CancelRequest drop;
+                                             drop.ticket_id = result->ticket_id;
+                                             drop.reason = "user_request";
+                                             api->context.engine->cancel(std::move(drop), [](Result<CancelAnswer>) {});
+                                         }
+                                         send_record(api, answer, loop, result->ticket_id, 200);
+                                     }));
 }
 
 // ---- GET /api/v1/tickets/{id}/token
@@ -206,7 +214,8 @@ void token(const std::shared_ptr<Api>& api, net::Request request, net::Responder
     if (!detail) return responder.send(error_response(detail.error()));
     const TicketStatus status = detail->summary.status();
     if (status != TicketStatus::kPending && status != TicketStatus::kRunning) {
-        return responder.send(net::problem(403, "a ticket that is " + std::string(to_string(status)) + " gets no token"));
+        return responder.send(
+            net::problem(403, "a ticket that is " + std::string(to_string(status)) + " gets no token"));
     }
     const auto ticket = parse_ticket(detail->summary.payload);
     if (!ticket) return responder.send(error_response(ticket.error()));
@@ -218,7 +227,8 @@ void token(const std::shared_ptr<Api>& api, net::Request request, net::Responder
     out["expires_at"] = now + kTokenSeconds;
     out["ticket_id"] = json::string(ticket->ticket_id);
     json::array scopes;
-    for (const std::string& scope : token_scopes(*ticket)) scopes.emplace_back(json::string(scope));
+    for (const std::string& scope : token_scopes(*ticket))
+        scopes.emplace_back(json::string(scope));
     out["scopes"] = std::move(scopes);
     responder.send(json_response(json_text(out)));
 }
@@ -266,7 +276,8 @@ Ticket compensation_ticket(Api& api, const Ticket& original, const CompensationW
     ticket.parameters["reason"] = json::string(wish.reason);
     ticket.parameters["original_ticket_id"] = json::string(original.ticket_id);
     ticket.parameters["original_task_type"] = json::string(std::string(to_string(original.task_type)));
-    for (const auto& [key, value] : wish.parameters) ticket.parameters[key] = value;
+    for (const auto& [key, value] : wish.parameters)
+        ticket.parameters[key] = value;
     ticket.metadata["compensation_reason"] = wish.reason;
     ticket.metadata["original_task_type"] = std::string(to_string(original.task_type));
     ticket.metadata["original_status"] = "FAILED";
@@ -281,7 +292,8 @@ void compensate(const std::shared_ptr<Api>& api, net::Request request, net::Resp
     if (!detail) return responder.send(error_response(detail.error()));
     const TicketStatus status = detail->summary.status();
     if (status != TicketStatus::kFailed && status != TicketStatus::kRunning) {
-        return responder.send(net::problem(400, "only a FAILED or RUNNING ticket is compensated; this one is " + std::string(to_string(status))));
+        return responder.send(net::problem(
+            400, "only a FAILED or RUNNING ticket is compensated; this one is " + std::string(to_string(status))));
     }
     if (!api->serves(TaskType::kCompensate)) {
         return responder.send(net::problem(422, "COMPENSATE is not served by this worker, so nothing was done",
@@ -297,19 +309,20 @@ void compensate(const std::shared_ptr<Api>& api, net::Request request, net::Resp
     wanted.tickets.push_back(new_ticket(ticket));
     const auto loop = responder.loop();
     const auto answer = share(std::move(responder));
-    api->context.store->submit(std::move(wanted),
-                               on_loop<SubmitAnswer>(loop, [answer, wish = *wish, id = ticket.ticket_id](Result<SubmitAnswer> result) {
-                                   if (!result) return answer->send(error_response(result.error()));
-                                   std::string out;
-                                   JsonObjectWriter writer(out);
-                                   writer.text("ticket_id", id);
-                                   writer.text("original_ticket_id", wish.original);
-                                   writer.text("status", "PENDING");
-                                   writer.text("action", wish.action);
-                                   writer.text("reason", wish.reason);
-                                   writer.close();
-                                   answer->send(json_response(std::move(out)));
-                               }));
+    api->context.store->submit(
+        std::move(wanted),
+        on_loop<SubmitAnswer>(loop, [answer, wish = *wish, id = ticket.ticket_id](Result<SubmitAnswer> result) {
+            if (!result) return answer->send(error_response(result.error()));
+            std::string out;
+            JsonObjectWriter writer(out);
+            writer.text("ticket_id", id);
+            writer.text("original_ticket_id", wish.original);
+            writer.text("status", "PENDING");
+            writer.text("action", wish.action);
+            writer.text("reason", wish.reason);
+            writer.close();
+            answer->send(json_response(std::move(out)));
+        }));
 }
 
 }  // namespace

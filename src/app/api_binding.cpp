@@ -1,9 +1,97 @@
 #include "app/api_binding.h"
 
-namespace wa::app {
+#include <sys/statvfs.h>
 
-Routers bind_api(const ApiParts& /*parts*/) {
-    return {};
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "app/build_info.h"
+#include "config/render.h"
+
+namespace wa::app {
+namespace {
+
+namespace json = boost::json;
+
+json::object check(std::string_view name, std::string_view status, std::string detail, std::string_view fix = {}) {
+    json::object row{{"name", name}, {"status", status}, {"detail", std::move(detail)}};
+    if (!fix.empty()) row["fix"] = fix;
+    return row;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const std::string& word : words)
+        text += (text.empty() ? "" : ", ") + word;
+    return text;
+}
+
+json::object disk_check(const std::string& folder) {
+    struct statvfs facts{};
+    if (::statvfs(folder.c_str(), &facts) != 0) return check("disk", "error", "cannot ask about " + folder);
+    const double free_gib =
+        static_cast<double>(facts.f_bavail) * static_cast<double>(facts.f_frsize) / (1024.0 * 1024 * 1024);
+    const double share =
+        facts.f_blocks == 0 ? 0.0 : static_cast<double>(facts.f_bavail) / static_cast<double>(facts.f_blocks);
+    const std::string detail = std::to_string(free_gib).substr(0, 5) + " GiB free for " + folder;
+    if (free_gib < 0.1)
+        return check("disk", "error", detail, "free some space: submits are refused when the disk is full");
+    return share < 0.1 ? check("disk", "warning", detail, "less than a tenth of the disk is free")
+                       : check("disk", "ok", detail);
+}
+
+json::object local_check(const IsolationReport& report, const config::Settings& settings) {
+    std::string detail = "isolation: " + report.level;
+    if (!report.measures.empty()) detail += " (" + joined(report.measures) + ")";
+    if (!report.missing.empty()) detail += "; not in force: " + joined(report.missing);
+    if (!settings.flag("LOCAL_RUNTIME_ENABLED"))
+        return check("local", "warning", "switched off", "LOCAL_RUNTIME_ENABLED=true");
+    return check("local", report.level == "none" ? "error" : "ok", std::move(detail));
+}
+
+std::string doctor(const ApiParts& parts) {
+    json::array rows;
+    rows.push_back(check("config", "ok", "read and consistent"));
+    const StoreHealth store = parts.store.health();
+    rows.push_back(store.ok && !store.disk_full
+                       ? check("store", "ok",
+                               std::to_string(store.file_bytes) + " bytes, " + std::to_string(store.tickets_open) +
+                                   " open tickets")
+                       : check("store", "error", store.disk_full ? "the disk is full" : store.error,
+                               "free space or repair the disk; the store recovers by itself"));
+    rows.push_back(disk_check(parts.state_dir));
+    rows.push_back(local_check(parts.isolation(), parts.settings));
+    return json::serialize(json::object{{"checks", std::move(rows)}});
+}
+
+}  // namespace
+
+admin::Routers bind_api(const ApiParts& parts) {
+    admin::ApiContext context;
+    context.store = &parts.store;
+    context.engine = &parts.engine;
+    context.task_logs = &parts.task_logs;
+    context.clock = &parts.clock;
+    context.random = &parts.random;
+    context.registry = &parts.registry;
+    context.metrics = &parts.metrics;
+    context.hub = &parts.hub;
+    context.log = &parts.log;
+    context.health = &parts.health;
+    context.facts.agent_id = parts.agent_id;
+    context.facts.version = kVersion;
+    context.facts.namespace_name = parts.settings.text("NAMESPACE");
+    context.facts.cluster = parts.settings.text("CLUSTER");
+    context.facts.task_types = parts.task_types;
+    context.facts.max_concurrent_tasks = static_cast<std::size_t>(parts.settings.integer("MAX_CONCURRENT_TASKS"));
+    context.facts.started_at = parts.clock.wall_now();
+    context.draining = parts.draining;
+    context.config_json = [&settings = parts.settings] {
+        return json::serialize(config::show_json(settings, {true, false}));
+    };
+    context.doctor_json = [parts] { return doctor(parts); };
+    return admin::make_routes(std::move(context));
 }
 
 }  // namespace wa::app

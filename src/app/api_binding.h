@@ -1,20 +1,22 @@
-// Joins the API's routes with the parts that they talk to.
+// Joins the API's routes with the parts that they talk to, and answers what only the application knows (configuration,
+// doctor, executors).
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "adapters/embedded_store/store.h"
+#include "admin/api.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "config/settings.h"
-#include "flow/engine.h"
-#include "net/router.h"
 #include "observability/event_hub.h"
 #include "observability/health.h"
 #include "observability/logger.h"
 #include "observability/metrics.h"
 #include "observability/registry.h"
 #include "ports/engine_control.h"
+#include "ports/executor.h"
 #include "ports/task_log.h"
 #include "process/spawner.h"
 #include "runtimes/local_process.h"
@@ -35,16 +37,13 @@ struct ApiParts {
     Random& random;
     const config::Settings& settings;
     std::string agent_id;
-    const LocalRuntime& local;
-    const Spawner& spawner;
+    std::vector<TaskType> task_types;
+    // What the local runtime reached, as it was last seen on the loop. Any thread.
+    std::function<IsolationReport()> isolation;
     std::string state_dir;
-    EngineOptions engine_options;
+    std::function<bool()> draining;
 };
 
-struct Routers {
-    net::Router api;
-    net::Router metrics;
-};
-[[nodiscard]] Routers bind_api(const ApiParts& parts);
+[[nodiscard]] admin::Routers bind_api(const ApiParts& parts);
 
 }  // namespace wa::app

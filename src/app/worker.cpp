@@ -254,8 +254,10 @@ void Worker::make_flow() {
     for (const std::string& name : settings_.list("SUPPORTED_TASK_TYPES")) {
         if (parse_task_type(name) == TaskType::kExecute) ports.executors.emplace(TaskType::kExecute, execute_.get());
     }
-    for (const auto& [type, executor] : ports.executors)
+    for (const auto& [type, executor] : ports.executors) {
         metrics_->executor_registered(type);
+        task_types_.push_back(type);
+    }
     host_->adopt(std::make_unique<Engine>(engine_options(), std::move(ports)));
 }
 
@@ -278,11 +280,23 @@ Result<void> Worker::serve() {
     options.on_served = [this](const net::Served& served) {
         metrics_->http_request(served.method, served.pattern, served.status, served.took);
     };
-    ApiParts parts{*store_,         *host_,    *task_logs_, *log_,          registry_,
-                   *metrics_,       *hub_,     *health_,    context_.clock, context_.random,
-                   settings_,       agent_id_, *local_,     *spawner_,      state_->path().string(),
-                   engine_options()};
-    Routers routers = bind_api(parts);
+    ApiParts parts{*store_,
+                   *host_,
+                   *task_logs_,
+                   *log_,
+                   registry_,
+                   *metrics_,
+                   *hub_,
+                   *health_,
+                   context_.clock,
+                   context_.random,
+                   settings_,
+                   agent_id_,
+                   task_types_,
+                   [this] { return isolation(); },
+                   state_->path().string(),
+                   [this] { return draining_.load(); }};
+    admin::Routers routers = bind_api(parts);
     WA_TRY(server_, net::HttpServer::start(std::move(options), std::move(routers.api), std::move(routers.metrics)));
     const net::Endpoints& at = server_->endpoints();
     const std::string host = at.host.empty() || at.host == "0.0.0.0" ? "127.0.0.1" : at.host;
@@ -372,8 +386,17 @@ void Worker::on_signal(int number) {
     host_->feed(StartDrain{signals_seen_ > 1, "signal"});
 }
 
+IsolationReport Worker::isolation() {
+    const std::lock_guard lock(isolation_mutex_);
+    return isolation_;
+}
+
 void Worker::every_tenth_second() {
     pulse_->tick();
+    {
+        const std::lock_guard lock(isolation_mutex_);
+        isolation_ = local_->isolation();
+    }
     if (view_) view_->refresh();
     if (++ticks_ % 10 == 0 && host_->engine() != nullptr) metrics_->set_gauges(host_->engine()->gauges());
     maybe_finished();

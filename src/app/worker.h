@@ -7,6 +7,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -67,6 +68,7 @@ private:
     int report_and_close();
     EngineOptions engine_options() const;
     LocalRuntimeOptions local_options() const;
+    [[nodiscard]] IsolationReport isolation();
     [[nodiscard]] int failed_to_start(const Error& error);
 
     WorkerContext context_;
@@ -75,6 +77,9 @@ private:
     boost::asio::signal_set signals_;
     boost::asio::steady_timer ticker_;
     std::string agent_id_;
+    std::vector<TaskType> task_types_;
+    std::mutex isolation_mutex_;
+    IsolationReport isolation_;  // for the API's threads
 
     std::optional<StateDir> state_;
     std::unique_ptr<observability::Log> log_;

@@ -195,7 +195,8 @@ void Tree::ticket_commands() {
     list->alias("list");
     list->add_option("--plan", tickets_list.plan, "only tickets of this plan");
     list->add_option("--status", tickets_list.status, "only this status (PENDING, RUNNING, COMPLETED, FAILED, …)");
-    list->add_option("--phase", tickets_list.phase, "only this phase (waiting, queued, running, cancelled, …)");
+    list->add_option("--phase", tickets_list.phase,
+                     "only this phase (pending, running, completed, simulated, failed, cancelled, dead-lettered, …)");
     list->add_option("--type", tickets_list.type, "only this task type");
     list->add_option("--text", tickets_list.text, "only tickets whose id, task or plan holds this");
     list->add_flag("--failed", tickets_list.failed, "the same as --status FAILED");
@@ -329,7 +330,9 @@ void Tree::operation_commands() {
     drain_app->add_flag("--wait", drain.wait, "show what is still running until the worker has left");
     drain_app->add_flag("--now", drain.now, "cancel what runs and hand it back");
     drain_app->add_flag("--undo", drain.undo, "take work again");
-    drain_app->add_option("--grace", raw.grace, "time for what runs; default: SHUTDOWN_GRACE_SECONDS of the worker");
+    drain_app->add_option(
+        "--grace", raw.grace,
+        "wait so long, then cancel what still runs; never longer than the worker's own SHUTDOWN_GRACE_SECONDS");
     drain_app->add_option("--reason", drain.reason, "for the worker's log");
     then(drain_app, [this] { return drain; });
 

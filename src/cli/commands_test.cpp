@@ -123,7 +123,12 @@ TEST_F(Commands, IdsByPrefixAliasAndAmbiguity) {
                              ticket("3f9abbbb", "b", "running") + "," + ticket("99990000", "c", "completed") +
                              R"(],"total":3})";
     StubServer server(
-        fixed({{"GET /api/v1/tickets?limit=1000", {200, list}},
+        fixed({{"GET /api/v1/tickets?limit=1000&view=summary", {200, list}},
+               {"GET /api/v1/tickets?limit=1000&view=summary&text=3f9a", {200, list}},
+               {"GET /api/v1/tickets?limit=1000&view=summary&text=9999", {200, list}},
+               {"GET /api/v1/tickets?limit=1000&view=summary&text=abcd", {200, list}},
+               {"GET /api/v1/tickets?limit=1000&view=summary&text=zzzz", {200, list}},
+               {"GET /api/v1/plans?limit=1000", {200, R"({"plans":[],"total":0})"}},
                {"GET /api/v1/tickets/99990000", {200, ticket("99990000", "c", "completed")}},
                {"GET /api/v1/tickets/99990000/explain", {200, R"({"summary":"done","conditions":[]})"}},
                {"GET /api/v1/tickets/" + std::string(kId), {200, ticket(kId, "a", "running")}},
@@ -245,7 +250,7 @@ StubServer::Handler living_plan(const std::string& last_phase, std::atomic<int>&
         const auto say = [connection](const std::string& body, const std::string& type = "application/json") {
             StubServer::write(connection, StubServer::answer(200, body, type));
         };
-        if (request.target == "/api/v1/plans/p-1") {
+        if (request.target.starts_with("/api/v1/plans/p-1")) {
             const bool over = ++looks > 3;
             say(R"({"plan_id":"p-1","created_at":)" + std::to_string(kNow - 5000) +
                 R"(,"total":2,"critical_path":["build","tests"],"nodes":[)" +
@@ -382,6 +387,7 @@ TEST_F(Commands, BulkChangesAsk) {
     const std::string plan = R"({"plan_id":"p-1","total":2,"nodes":[)" + ticket("id-a", "a", "running") + "," +
                              ticket("id-b", "b", "failed") + "]}";
     StubServer server(fixed({{"GET /api/v1/plans/p-1", {200, plan}},
+                             {"GET /api/v1/plans/p-1?nodes=0", {200, plan}},
                              {"POST /api/v1/plans/p-1/cancel", {202, R"({"ticket_ids":["id-a"]})"}},
                              {"POST /api/v1/plans/p-1/retry", {202, R"({"ticket_ids":["id-b"]})"}}}));
     EXPECT_EQ(run({"plans", "cancel", "p-1"}, server.url()).code, 2);
@@ -507,6 +513,76 @@ TEST_F(Commands, CompletionAsksTheServer) {
     EXPECT_EQ(run({"__complete", "submit", ""}).out, ":files\n");
     environment_["WORKER_AGENTS_SERVER"] = "http://127.0.0.1:1";
     EXPECT_EQ(run({"__complete", "tickets", "show", "3f"}).code, 0);
+}
+
+TEST_F(Watching, ALargePlanIsNotReadAsAWhole) {
+    std::atomic<int> looks = 0;
+    StubServer server([&looks](const StubRequest& request, int connection) {
+        const auto say = [connection](const std::string& body) {
+            StubServer::write(connection, StubServer::answer(200, body));
+        };
+        if (request.target.starts_with("/api/v1/plans/big")) {
+            const bool over = ++looks > 2;
+            const std::string some = request.target.ends_with("nodes=0") ? "" : ticket("id-1", "one", "running");
+            say(R"({"plan_id":"big","total":50000,"open":)" + std::string(over ? "0" : "49000") + R"(,"nodes":[)" +
+                some + "]}");
+        } else if (request.target.find("status=FAILED") != std::string::npos) {
+            say(R"({"tickets":[)" + ticket("id-7", "seven", "failed") + "]}");
+        } else if (request.target.find("status=RUNNING") != std::string::npos) {
+            say(R"({"tickets":[]})");
+        } else {
+            StubServer::write(connection, StubServer::answer(404, "{}"));
+        }
+    });
+    const Ran watched = run({"plans", "watch", "big"}, server.url());
+    EXPECT_EQ(watched.code, 3) << watched.err;
+    EXPECT_THAT(watched.out, HasSubstr("✖ seven  failed"));
+    EXPECT_THAT(watched.err, HasSubstr("seven failed"));
+    int whole = 0;
+    for (const StubRequest& request : server.requests())
+        whole += request.target.ends_with("nodes=2000") ? 1 : 0;
+    EXPECT_EQ(whole, 1);
+}
+
+TEST_F(Watching, TheWorkersOwnLog) {
+    StubServer server([](const StubRequest& request, int connection) {
+        const std::string line =
+            R"({"timestamp":"2026-01-01T00:00:00Z","level":"INFO","event":"ticket_consumed","ticket_id":"t\u001b[2J"})";
+        if (request.target.find("follow=true") == std::string::npos) {
+            StubServer::write(connection, StubServer::answer(200, line + "\n" + line + "\n", "application/x-ndjson"));
+            return;
+        }
+        StubServer::write(connection,
+                          "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n" + line.substr(0, 20));
+        ::usleep(50'000);
+        StubServer::write(connection, line.substr(20) + "\n");
+    });
+    const std::string shown = "2026-01-01T00:00:00Z INFO    ticket_consumed ticket_id=t\\x1b[2J\n";
+    EXPECT_EQ(run({"logs", "--level", "INFO", "--tail", "2"}, server.url()).out, shown + shown);
+    EXPECT_EQ(server.requests().back().target, "/api/v1/logs?level=info&tail=2");
+    EXPECT_EQ(run({"logs", "-f"}, server.url()).out, shown);
+    EXPECT_THAT(run({"logs", "--json"}, server.url()).out, StartsWith("{\"timestamp\""));
+}
+
+TEST_F(Watching, DrainWithAGraceHurriesItself) {
+    std::atomic<bool> hurried = false;
+    std::unique_ptr<StubServer> server;
+    server = std::make_unique<StubServer>([&hurried](const StubRequest& request, int connection) {
+        if (request.target == "/api/v1/status" && hurried) {
+            ::shutdown(connection, SHUT_RDWR);  // the worker has left
+        } else if (request.target == "/api/v1/status") {
+            StubServer::write(connection,
+                              StubServer::answer(200, R"({"active_tasks":1,"tasks":[{"task_id":"slow"}]})"));
+        } else {
+            if (request.body == R"({"now":true})") hurried = true;
+            StubServer::write(connection, StubServer::answer(202, "{}"));
+        }
+    });
+    const Ran drained = run({"drain", "--grace", "100ms"}, server->url());
+    EXPECT_EQ(drained.code, 0) << drained.err;
+    EXPECT_THAT(drained.err, HasSubstr("draining: 1 running (slow)"));
+    EXPECT_THAT(drained.err, HasSubstr("the grace is over"));
+    EXPECT_THAT(drained.err, HasSubstr("drained in"));
 }
 
 TEST_F(Commands, LogsOfATicket) {

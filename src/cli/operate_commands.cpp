@@ -1,9 +1,9 @@
 // status, drain, logs, executors.
+#include <algorithm>
 #include <boost/json/array.hpp>
 
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
-#include "cli/sse.h"
 #include "cli/states.h"
 #include "cli/text.h"
 #include "core/codec/json_limits.h"
@@ -12,7 +12,6 @@
 namespace wa::cli {
 namespace {
 
-using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
 Result<int> worker_status(Session& session, bool exit_code) {
@@ -88,12 +87,19 @@ std::string drain_line(const json::object& status) {
 }
 
 // Until nobody answers any more: a worker that has drained leaves.
-Result<int> wait_for_drain(Session& session) {
+Result<int> wait_for_drain(Session& session, const DrainCommand& command) {
     InterruptWatch& interrupts = session.watch_interrupts();
     WA_TRY(ApiClient * api, session.api());
     const MonoTime started = session.clock().now();
     std::string said;
+    bool hurried = command.now;
     while (true) {
+        if (!hurried && command.grace && session.clock().now() - started >= *command.grace) {
+            hurried = true;
+            session.hint("the grace is over: cancelling what still runs\n");
+            auto now = api->post("/api/v1/drain", R"({"now":true})");
+            if (!now && now.error().origin != "connect") return tl::unexpected(std::move(now).error());
+        }
         auto answer = api->get("/api/v1/status");
         if (!answer && answer.error().origin == "connect") {
             session.hint("drained in " + run_text(to_millis(session.clock().now() - started)) + "\n");
@@ -120,7 +126,8 @@ Result<int> wait_for_drain(Session& session) {
 }
 
 Result<int> drain(Session& session, const DrainCommand& command) {
-    if (command.wait) session.watch_interrupts();
+    const bool waits = command.wait || command.grace.has_value();
+    if (waits) session.watch_interrupts();
     WA_TRY(ApiClient * api, session.api());
     if (command.undo) {
         WA_TRY(const ApiAnswer answer, api->post("/api/v1/undrain", "{}"));
@@ -131,10 +138,9 @@ Result<int> drain(Session& session, const DrainCommand& command) {
     json::object body;
     body["now"] = command.now;
     if (!command.reason.empty()) body["reason"] = json::string_view(command.reason.data(), command.reason.size());
-    if (command.grace) body["grace_seconds"] = std::chrono::duration_cast<std::chrono::seconds>(*command.grace).count();
     WA_TRY(const ApiAnswer answer, api->post("/api/v1/drain", json_text(body)));
     WA_TRY([[maybe_unused]] const bool printed, session.print_machine(answer));
-    if (command.wait) return wait_for_drain(session);
+    if (waits) return wait_for_drain(session, command);
     session.hint(
         command.now
             ? "draining now: what runs is cancelled and handed back\n"
@@ -144,13 +150,6 @@ Result<int> drain(Session& session, const DrainCommand& command) {
 
 // ---- the worker's log
 
-int severity(std::string_view level) {
-    if (level == "debug" || level == "trace") return 0;
-    if (level == "info") return 1;
-    if (level == "warning" || level == "warn") return 2;
-    return 3;
-}
-
 std::string lower(std::string text) {
     for (char& c : text) {
         if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -158,72 +157,62 @@ std::string lower(std::string text) {
     return text;
 }
 
-// One event as a line, or "" when it is below the level that was asked for.
-std::string log_line(const Session& session, const LogsCommand& command, const SseEvent& event) {
-    const auto json = parse_json(event.data);
-    if (!json || !json->is_object()) return session.machine_output() ? event.data + "\n" : printable(event.data) + "\n";
+// One JSON line of the log as people read it.
+std::string log_line(const Session& session, std::string_view text) {
+    if (session.machine_output()) return std::string(text) + "\n";
+    const auto json = parse_json(text);
+    if (!json || !json->is_object()) return printable(text) + "\n";
     const json::object& line = json->get_object();
-    const std::string level = lower(text_of(line, {"level", "severity"}));
-    if (!command.level.empty() && severity(level) < severity(lower(command.level))) return {};
-    if (session.machine_output()) return json_text(*json) + "\n";
     std::string time = text_of(line, {"ts", "time", "timestamp"});
     if (const auto number = number_of(line, {"ts", "time", "timestamp"})) time = rfc3339(*number);
-    std::string text =
-        printable(time) + " " + pad(printable(level), 7) + " " + printable(text_of(line, {"msg", "message", "event"}));
     const bool event_is_head = text_of(line, {"msg", "message"}).empty();
+    std::string out = printable(time) + " " + pad(printable(text_of(line, {"level", "severity"})), 7) + " " +
+                      printable(text_of(line, {"msg", "message", "event"}));
     for (const auto& [name, value] : line) {
         const std::string_view key(name.data(), name.size());
         const bool head = key == "ts" || key == "time" || key == "timestamp" || key == "level" || key == "severity" ||
                           key == "msg" || key == "message" || (key == "event" && event_is_head);
-        if (!head && !value.is_null()) text += " " + printable(key) + "=" + printable(scalar_text(value));
+        if (!head && !value.is_null()) out += " " + printable(key) + "=" + printable(scalar_text(value));
     }
-    return text + "\n";
+    return out + "\n";
+}
+
+// Prints the whole lines of `text` and takes them away; `all` = also what has no line end.
+void print_log_lines(Session& session, std::string& text, bool all) {
+    constexpr std::size_t kLongestLine = 1024 * 1024;
+    std::string out;
+    std::size_t begin = 0;
+    while (begin < text.size()) {
+        std::size_t end = text.find('\n', begin);
+        if (end == std::string::npos && !all && text.size() - begin < kLongestLine) break;
+        if (end == std::string::npos) end = text.size();
+        if (end > begin) out += log_line(session, std::string_view(text).substr(begin, end - begin));
+        begin = end + 1;
+    }
+    text.erase(0, std::min(begin, text.size()));
+    session.console().out(out);
 }
 
 // What the worker still has in memory; with --follow, also what comes.
 Result<int> logs(Session& session, const LogsCommand& command) {
-    session.watch_interrupts();
+    if (command.follow) session.watch_interrupts();
     WA_TRY(ApiClient * api, session.api());
-    std::string target = "/api/v1/events?topics=worker-log";
-    if (!command.level.empty()) target += "&level=" + encoded(lower(command.level));
-    WA_TRY(auto stream, api->stream(target, "0"));
-    SseParser parser;
-    std::vector<std::string> kept;
-    constexpr auto kQuiet = 300ms;  // the end of what is in memory
-    constexpr std::size_t kMaxKept = 1'000'000;
-    bool past = false;  // what was in memory has been shown
-    const auto show_kept = [&] {
-        std::size_t first = 0;
-        if (command.tail && kept.size() > *command.tail) first = kept.size() - *command.tail;
-        std::string out;
-        for (std::size_t i = first; i < kept.size(); ++i)
-            out += kept[i];
-        session.console().out(out);
-        kept.clear();
-        past = true;
-    };
+    std::string target = "/api/v1/logs?level=" + encoded(command.level.empty() ? "debug" : lower(command.level));
+    if (command.tail) target += "&tail=" + std::to_string(*command.tail);
+    if (!command.follow) {
+        WA_TRY(const ApiAnswer answer, api->get(target));
+        std::string text = answer.body;
+        print_log_lines(session, text, true);
+        return kExitOk;
+    }
+    WA_TRY(const auto stream, api->stream(target + "&follow=true"));
+    std::string text;
     while (true) {
-        auto piece = stream->read(past ? milliseconds(60s) : milliseconds(kQuiet));
-        if (!piece) {
-            show_kept();
-            if (piece.error().code == ErrorCode::kCancelled) return kExitOk;
-            return tl::unexpected(std::move(piece).error());
-        }
-        for (const SseEvent& event : parser.feed(piece->bytes)) {
-            if (event.type == "reset") continue;
-            std::string line = log_line(session, command, event);
-            if (line.empty()) continue;
-            if (past) {
-                session.console().out(line);
-            } else {
-                kept.push_back(std::move(line));
-            }
-        }
-        const bool quiet = piece->bytes.empty() || kept.size() > kMaxKept;
-        if (!past && (quiet || piece->ended)) {
-            show_kept();
-            if (!command.follow) return kExitOk;
-        }
+        auto piece = stream->read(60s);
+        if (!piece && piece.error().code == ErrorCode::kCancelled) return kExitOk;
+        if (!piece) return tl::unexpected(std::move(piece).error());
+        text += piece->bytes;
+        print_log_lines(session, text, piece->ended);
         if (piece->ended) return kExitOk;
     }
 }

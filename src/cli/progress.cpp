@@ -78,7 +78,7 @@ std::vector<const ProgressNode*> shown_nodes(const ProgressState& state, std::si
 
 std::string head_line(const ProgressState& state) {
     const std::size_t total = std::max(state.total, state.nodes.size());
-    const std::size_t done = count_over(state) + (total - state.nodes.size());
+    const std::size_t done = state.ended.value_or(count_over(state) + (total - state.nodes.size()));
     std::string line = printable(state.title) + "   " + bar(done, total, kBarCells) + "  " + std::to_string(done) +
                        "/" + std::to_string(total) + "   " + run_text(state.elapsed_ms);
     if (!state.critical_path.empty()) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct ProgressState {
     std::string note;                        // "draining …", "reconnecting …"; one more line
     // How many nodes there really are when `nodes` was cut; 0 = as many as given.
     std::size_t total = 0;
+    // How many have ended; unset = counted from `nodes`, and nodes that were left out count as ended.
+    std::optional<std::size_t> ended;
 };
 
 struct ProgressOptions {

@@ -216,10 +216,13 @@ Error ambiguous(const Kinds& kind, std::string_view text, const std::vector<std:
     return error;
 }
 
-// For servers that take full ids only: the newest thousand are looked through.
+// The server's routes take full ids. Of tickets it gives those that hold the text; of plans, the newest thousand.
 Result<std::string> resolve_by_list(ApiClient& api, const Kinds& kind, std::string_view text) {
     std::string target = std::string(kind.path) + "?limit=1000";
-    if (text == "@failed" && kind.items == "tickets") target += "&status=FAILED";
+    if (kind.items == "tickets") {
+        target += "&view=summary";
+        target += text == "@failed" ? "&status=FAILED" : text == "@latest" ? std::string() : "&text=" + encoded(text);
+    }
     WA_TRY(const ApiAnswer answer, api.get(target));
     WA_TRY(const json::object object, body_object(answer));
     std::vector<std::string> matches;
@@ -244,7 +247,8 @@ Result<std::string> resolve(ApiClient& api, const Kinds& kind, std::string_view 
     if (text.empty() || text.size() > kLongestId) return invalid("ID", "this is no id");
     if (text.starts_with('@') && !is_alias(text))
         return invalid("ID", "there are @latest and @failed, no \"" + std::string(text) + "\"");
-    auto direct = api.get(std::string(kind.path) + "/" + encoded(text));
+    // Nothing but the plan itself is wanted of its graph.
+    auto direct = api.get(std::string(kind.path) + "/" + encoded(text) + (kind.items == "plans" ? "?nodes=0" : ""));
     if (direct) {
         WA_TRY(const json::object object, body_object(*direct));
         const std::string id = text_of(object, kind.id);

@@ -72,7 +72,7 @@ std::string plan_state(const json::object& plan) {
     const std::int64_t bad = count_of(counts, {"failed", "dependency-failed", "dead-lettered"});
     const std::int64_t cancelled = count_of(counts, {"cancelled"});
     if (std::string state = lower(text_of(plan, {"phase", "state", "status"})); !state.empty()) return state;
-    if (good + bad + cancelled < total) return "running";
+    if (number_of(plan, "open").value_or(0) > 0 || good + bad + cancelled < total) return "running";
     if (bad > 0) return "failed";
     return cancelled > 0 ? "cancelled" : "completed";
 }
@@ -512,6 +512,12 @@ ProgressState plan_progress(const json::object& plan, std::int64_t now, std::siz
     constexpr std::int64_t kMostTickets = 10'000'000;
     const std::int64_t said = std::clamp<std::int64_t>(number_of(head, "total").value_or(0), 0, kMostTickets);
     state.total = std::max(nodes.size(), static_cast<std::size_t>(said));
+    if (const auto unfinished = number_of(head, "open");
+        unfinished && *unfinished >= 0 && *unfinished <= kMostTickets) {
+        state.ended = state.total - std::min(state.total, static_cast<std::size_t>(*unfinished));
+        open = *unfinished > 0;
+    }
+    if (const auto changed = moment_of(head, {"changed_at"}); last_end == 0 && changed) last_end = *changed;
     for (const json::value& step : array_of(plan, "critical_path")) {
         const std::string text =
             step.is_object() ? text_of(step.get_object(), {"task_id", "name", "ticket_id"}) : scalar_text(step);

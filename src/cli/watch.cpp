@@ -17,13 +17,14 @@ namespace {
 using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
-constexpr auto kTick = 200ms;          // between two looks at the clock
-constexpr auto kCalmRefresh = 2s;      // with a working event stream
-constexpr auto kBusyRefresh = 500ms;   // without one
-constexpr auto kLeastRefresh = 100ms;  // however many events there are
-constexpr auto kReopen = 1s;           // before the event stream is opened again
-constexpr auto kSilence = 45s;         // the server says something every 15 s
-constexpr auto kGiveUp = 30s;          // without any answer
+constexpr auto kTick = 200ms;             // between two looks at the clock
+constexpr auto kCalmRefresh = 2s;         // with a working event stream
+constexpr auto kBusyRefresh = 500ms;      // without one
+constexpr auto kLeastRefresh = 100ms;     // however many events there are
+constexpr auto kReopen = 1s;              // before the event stream is opened again
+constexpr auto kSilence = 45s;            // the server says something every 15 s
+constexpr auto kGiveUp = 30s;             // without any answer
+constexpr std::size_t kMostNodes = 2000;  // of one plan, shown one by one
 constexpr std::size_t kMaxFollowed = 32;
 constexpr std::int32_t kMaxMissedTries = 4;  // between two looks
 constexpr std::size_t kTail = 20;
@@ -133,13 +134,18 @@ private:
     Result<void> loop() {
         Wakeups wakeups(*api_, *interrupts_, session_.clock(), event_target());
         MonoTime refreshed{};
+        Duration looked_for{};
         bool dirty = true;
         while (true) {
             const auto since = session_.clock().now() - refreshed;
             const auto rest = wakeups.works() ? Duration(kCalmRefresh) : Duration(kBusyRefresh);
-            if ((dirty && since >= kLeastRefresh) || since >= rest) {
+            // Looking takes time on both sides; most of it is left to the work.
+            const auto least = std::max(Duration(kLeastRefresh), looked_for * 5);
+            if ((dirty && since >= least) || since >= std::max(rest, least)) {
+                const MonoTime before = session_.clock().now();
                 WA_CHECKED(refresh());
                 refreshed = session_.clock().now();
+                looked_for = refreshed - before;
                 dirty = false;
                 if (options_.follow) WA_CHECKED(follow_logs());
                 draw();
@@ -188,7 +194,7 @@ private:
         }
         const Error& error = state.error();
         const bool away = error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kTimeout;
-        const bool known = !state_.nodes.empty();
+        const bool known = state_.total > 0;
         if (!away || !known || session_.clock().now() - reached_at_ > kGiveUp)
             return tl::unexpected(std::move(state).error());
         note_ = "the server does not answer; trying again";
@@ -198,15 +204,22 @@ private:
     Result<ProgressState> fetch() {
         const std::int64_t now = session_.clock().wall_now();
         ProgressState all;
+        std::size_t ended = 0;
         for (const std::string& plan : targets_.plans) {
-            WA_TRY(const ApiAnswer answer, api_->get("/api/v1/plans/" + encoded(plan)));
+            const std::string nodes = large_.contains(plan) ? "0" : std::to_string(kMostNodes);
+            WA_TRY(const ApiAnswer answer, api_->get("/api/v1/plans/" + encoded(plan) + "?nodes=" + nodes));
             WA_TRY(const json::object object, body_object(answer));
             ProgressState one = plan_progress(object, now);
-            if (one.nodes.size() < one.total) WA_CHECKED(add_missing(plan, one, now));
+            if (one.nodes.size() < one.total) {
+                large_.insert(plan);
+                one.critical_path.clear();
+                WA_CHECKED(add_what_matters(plan, one, now));
+            }
             if (targets_.plans.size() == 1) all.critical_path = one.critical_path;
             all.title += (all.title.empty() ? "" : ", ") + one.title;
             all.elapsed_ms = std::max(all.elapsed_ms, one.elapsed_ms);
             all.total += one.total;
+            ended += one.ended.value_or(count_over(one));
             std::ranges::move(one.nodes, std::back_inserter(all.nodes));
             last_bodies_[plan] = answer;
         }
@@ -214,32 +227,37 @@ private:
             WA_TRY(const ApiAnswer answer, api_->get("/api/v1/tickets/" + encoded(ticket)));
             WA_TRY(const json::object object, body_object(answer));
             const TicketFacts facts = ticket_facts(object, now);
-            all.nodes.push_back(
-                {facts.id, facts.task, facts.phase, facts.run_ms.value_or(-1), facts.attempts, facts.why});
+            const bool over = is_over(kind_of(facts.phase));
+            all.nodes.push_back(node_of(facts));
             all.total += 1;
-            const std::int64_t end = is_over(kind_of(facts.phase)) && facts.ended_at ? *facts.ended_at : now;
+            if (over) ++ended;
+            const std::int64_t end = over && facts.ended_at ? *facts.ended_at : now;
             if (facts.created_at) all.elapsed_ms = std::max(all.elapsed_ms, end - *facts.created_at);
             if (all.title.empty()) all.title = facts.task;
             last_bodies_[ticket] = answer;
         }
+        all.ended = ended;
         return all;
     }
 
-    // A server may cut the graph of a very large plan; the ticket list has all of it.
-    Result<void> add_missing(const std::string& plan, ProgressState& state, std::int64_t now) {
-        constexpr std::size_t kPage = 1000;
+    static std::size_t count_over(const ProgressState& state) {
+        return static_cast<std::size_t>(
+            std::ranges::count_if(state.nodes, [](const ProgressNode& node) { return is_over(kind_of(node.phase)); }));
+    }
+
+    static ProgressNode node_of(const TicketFacts& facts) {
+        return {facts.id, facts.task, facts.phase, facts.run_ms.value_or(-1), facts.attempts, facts.why};
+    }
+
+    // Of a plan too large to look at as a whole: what runs and what failed.
+    Result<void> add_what_matters(const std::string& plan, ProgressState& state, std::int64_t now) {
         state.nodes.clear();
-        for (std::size_t offset = 0; offset < state.total; offset += kPage) {
+        for (const std::string_view status : {"RUNNING", "FAILED"}) {
             WA_TRY(const ApiAnswer answer, api_->get("/api/v1/tickets?plan_id=" + encoded(plan) +
-                                                     "&limit=1000&offset=" + std::to_string(offset)));
+                                                     "&status=" + std::string(status) + "&view=summary&limit=100"));
             WA_TRY(const json::object object, body_object(answer));
-            const json::array& tickets = array_of(object, "tickets");
-            if (tickets.empty()) break;
-            for (const json::value& value : tickets) {
-                if (!value.is_object()) continue;
-                const TicketFacts facts = ticket_facts(value.get_object(), now);
-                state.nodes.push_back(
-                    {facts.id, facts.task, facts.phase, facts.run_ms.value_or(-1), facts.attempts, facts.why});
+            for (const json::value& value : array_of(object, "tickets")) {
+                if (value.is_object()) state.nodes.push_back(node_of(ticket_facts(value.get_object(), now)));
             }
         }
         return {};
@@ -260,10 +278,7 @@ private:
         show(progress_.update(shown));
     }
 
-    [[nodiscard]] bool over() const {
-        return !state_.nodes.empty() && state_.nodes.size() >= state_.total &&
-               std::ranges::all_of(state_.nodes, [](const ProgressNode& node) { return is_over(kind_of(node.phase)); });
-    }
+    [[nodiscard]] bool over() const { return state_.total > 0 && state_.ended.value_or(0) >= state_.total; }
 
     // ---- logs
 
@@ -386,8 +401,8 @@ private:
         }
         const ProgressNode* node = worst();
         if (node == nullptr) {
-            session_.hint("all " + std::to_string(state_.nodes.size()) + " completed in " +
-                          run_text(state_.elapsed_ms) + "\n");
+            session_.hint("all " + std::to_string(state_.total) + " completed in " + run_text(state_.elapsed_ms) +
+                          "\n");
             return kExitOk;
         }
         if (kind_of(node->phase) == Kind::kSimulated) {
@@ -476,6 +491,7 @@ private:
     MonoTime reached_at_{};
     ProgressState state_;
     std::string note_;
+    std::set<std::string> large_;
     std::map<std::string, ApiAnswer> last_bodies_;
     std::vector<Followed> followed_;
     std::set<std::pair<std::string, std::int32_t>> seen_logs_;

@@ -5,7 +5,9 @@
 namespace wa::net {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 std::string to_lower(std::string_view text) {
     std::string out(text);
@@ -13,7 +15,9 @@ std::string to_lower(std::string_view text) {
     return out;
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 bool is_host_character(char c) {
     return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.' || c == '_';
@@ -26,7 +30,8 @@ bool is_loopback_name(std::string_view host) {
     if (host == "localhost" || host == "::1") return true;
     // 127.0.0.0/8, written out in full; short forms like 127.1 are not needed by anybody honest.
     if (!host.starts_with("127.")) return false;
-    return std::ranges::count(host, '.') == 3 && std::ranges::all_of(host, [](char c) { return is_digit(c) || c == '.'; });
+    return std::ranges::count(host, '.') == 3 &&
+           std::ranges::all_of(host, [](char c) { return is_digit(c) || c == '.'; });
 }
 
 // "::ffff:10.0.0.7" on a dual-stack listener is the same address as "10.0.0.7".
@@ -114,8 +119,10 @@ std::string_view bearer_token(std::string_view authorization) {
     if (authorization.size() <= kScheme.size()) return {};
     if (to_lower(authorization.substr(0, kScheme.size())) != kScheme) return {};
     authorization.remove_prefix(kScheme.size());
-    while (authorization.starts_with(' ')) authorization.remove_prefix(1);
-    while (authorization.ends_with(' ')) authorization.remove_suffix(1);
+    while (authorization.starts_with(' '))
+        authorization.remove_prefix(1);
+    while (authorization.ends_with(' '))
+        authorization.remove_suffix(1);
     return authorization;
 }
 

@@ -1,5 +1,5 @@
-// Who may ask what: the token, and the Host and Origin checks that keep foreign web pages out (DNS rebinding, cross-site
-// requests). Pure.
+// Who may ask what: the token, and the Host and Origin checks that keep foreign web pages out (DNS rebinding,
+// cross-site requests). Pure.
 #pragma once
 
 #include <string>

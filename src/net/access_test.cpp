@@ -10,14 +10,17 @@ TEST(Authority, IsParsedStrictly) {
     EXPECT_EQ(parse_authority("localhost.").host, "localhost");
     EXPECT_EQ(parse_authority("[::1]:9090").host, "::1");
     EXPECT_EQ(parse_authority("[::1]:9090").port, "9090");
-    for (const char* bad : {"", ":80", "a b", "host:port", "[::1", "[]", "[::1]x", "a:123456", "user@host", "a/b", "ho\x01st"}) {
+    for (const char* bad :
+         {"", ":80", "a b", "host:port", "[::1", "[]", "[::1]x", "a:123456", "user@host", "a/b", "ho\x01st"}) {
         EXPECT_FALSE(parse_authority(bad).valid) << bad;
     }
 }
 
 TEST(OwnNames, KnowsLoopbackConfiguredAndConnectedNames) {
     const OwnNames names({"Worker-1", "0.0.0.0", "[fe80::1]", ""});
-    const auto own = [&](const char* host, const char* at = "10.0.0.7") { return names.is_own(parse_authority(host), at); };
+    const auto own = [&](const char* host, const char* at = "10.0.0.7") {
+        return names.is_own(parse_authority(host), at);
+    };
     EXPECT_TRUE(own("localhost"));
     EXPECT_TRUE(own("127.0.0.1:1234"));
     EXPECT_TRUE(own("127.8.9.1"));

@@ -17,7 +17,9 @@ constexpr std::size_t kMaxIgnoredBytes = 64 * 1024;
 // A reader gets at least this rate; slower ones count as stuck.
 constexpr std::size_t kSlowestBytesPerSecond = 16 * 1024;
 
-std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
+std::string_view view(boost::beast::string_view text) {
+    return {text.data(), text.size()};
+}
 
 std::string lower(std::string_view text) {
     std::string out(text);
@@ -27,12 +29,15 @@ std::string lower(std::string_view text) {
     return out;
 }
 
-bool takes_body(std::string_view method) { return method == "POST" || method == "PUT" || method == "PATCH"; }
+bool takes_body(std::string_view method) {
+    return method == "POST" || method == "PUT" || method == "PATCH";
+}
 
 // "application/json; charset=utf-8" -> "application/json"
 std::string media_type(std::string_view content_type) {
     std::string type = lower(content_type.substr(0, content_type.find(';')));
-    while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.pop_back();
+    while (!type.empty() && (type.back() == ' ' || type.back() == '\t'))
+        type.pop_back();
     return type;
 }
 
@@ -45,13 +50,15 @@ std::string one_line(std::string_view text) {
 
 std::string join(const std::vector<std::string>& parts) {
     std::string out;
-    for (const std::string& part : parts) out += (out.empty() ? "" : ", ") + part;
+    for (const std::string& part : parts)
+        out += (out.empty() ? "" : ", ") + part;
     return out;
 }
 
 }  // namespace
 
-// ---- parser ----------------------------------------------------------------------------------------------------------
+// ---- parser
+// ----------------------------------------------------------------------------------------------------------
 
 void RequestParser::on_request_impl(http::verb, text method_text, text target_text, int number, error_code& error) {
     method = std::string(view(method_text));
@@ -64,14 +71,18 @@ void RequestParser::on_request_impl(http::verb, text method_text, text target_te
     target = std::string(view(target_text));
 }
 
-void RequestParser::on_response_impl(int, text, int, error_code& error) { error = http::error::bad_version; }
+void RequestParser::on_response_impl(int, text, int, error_code& error) {
+    error = http::error::bad_version;
+}
 
 void RequestParser::on_field_impl(http::field, text name, text value, error_code&) {
     if (!in_trailer) headers.emplace_back(lower(view(name)), std::string(view(value)));
 }
 
 void RequestParser::on_header_impl(error_code&) {}
-void RequestParser::on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) { in_trailer = true; }
+void RequestParser::on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) {
+    in_trailer = true;
+}
 
 std::size_t RequestParser::on_body_impl(text bytes, error_code&) {
     body.append(bytes.data(), bytes.size());
@@ -87,7 +98,8 @@ std::size_t RequestParser::on_chunk_body_impl(std::uint64_t, text bytes, error_c
 
 void RequestParser::on_finish_impl(error_code&) {}
 
-// ---- exchange --------------------------------------------------------------------------------------------------------
+// ---- exchange
+// --------------------------------------------------------------------------------------------------------
 
 class ConnectionExchange final : public Exchange {
 public:
@@ -126,7 +138,8 @@ private:
     std::uint64_t sequence_;
 };
 
-// ---- connection: reading ---------------------------------------------------------------------------------------------
+// ---- connection: reading
+// ---------------------------------------------------------------------------------------------
 
 Connection::Connection(Socket socket, std::shared_ptr<Core> core, const Router& router, PeerFacts facts,
                        std::function<void(Connection&)> closed)
@@ -139,17 +152,23 @@ Connection::Connection(Socket socket, std::shared_ptr<Core> core, const Router& 
     set_deadline(core_->options.request_time);
 }
 
-Connection::~Connection() { release_body(); }
+Connection::~Connection() {
+    release_body();
+}
 
-void Connection::start() { read(); }
+void Connection::start() {
+    read();
+}
 
 void Connection::read() {
     if (reading_ || phase_ == Phase::kClosed) return;
     reading_ = true;
     const std::size_t wanted = header_seen_ ? kReadBodyBytes : kReadBytes;
     const std::size_t room = std::min(wanted, in_.max_size() - in_.size());
-    socket_.async_read_some(in_.prepare(room), [self = shared_from_this()](const boost::system::error_code& error,
-                                                                         std::size_t bytes) { self->on_read(error, bytes); });
+    socket_.async_read_some(in_.prepare(room),
+                            [self = shared_from_this()](const boost::system::error_code& error, std::size_t bytes) {
+                                self->on_read(error, bytes);
+                            });
 }
 
 void Connection::on_read(const boost::system::error_code& error, std::size_t bytes) {
@@ -177,7 +196,8 @@ void Connection::begin_request() {
 void Connection::skip_empty_lines() {
     const auto* bytes = static_cast<const char*>(in_.data().data());
     std::size_t skip = 0;
-    while (skip < in_.size() && (bytes[skip] == '\r' || bytes[skip] == '\n')) ++skip;
+    while (skip < in_.size() && (bytes[skip] == '\r' || bytes[skip] == '\n'))
+        ++skip;
     in_.consume(skip);
 }
 
@@ -191,14 +211,17 @@ void Connection::process() {
         in_.consume(used);
         if (!header_seen_) {
             header_bytes_ += used;
-            const bool over = header_bytes_ + (parser_->is_header_done() ? 0 : in_.size()) > core_->options.max_header_bytes;
+            const bool over =
+                header_bytes_ + (parser_->is_header_done() ? 0 : in_.size()) > core_->options.max_header_bytes;
             if (over && (!error || error == http::error::need_more)) error = http::error::header_limit;
         }
         if (error == http::error::need_more) {
             // Endless chunk extensions or trailers, or a request line that is all address.
-            const bool long_line = parser_->target.empty() && !header_seen_ && in_.size() > core_->options.max_target_bytes + 256;
+            const bool long_line =
+                parser_->target.empty() && !header_seen_ && in_.size() > core_->options.max_target_bytes + 256;
             if (long_line) parser_->target_too_long = true;
-            if (long_line || in_.size() >= core_->options.max_header_bytes) return on_parse_error(http::error::header_limit);
+            if (long_line || in_.size() >= core_->options.max_header_bytes)
+                return on_parse_error(http::error::header_limit);
             return read();
         }
         if (error) return on_parse_error(error);
@@ -219,10 +242,12 @@ void Connection::on_parse_error(const boost::system::error_code& error) {
     keep_alive_ = false;
     head_request_ = false;
     if (parser_->target_too_long) {
-        return refuse(problem(414, "the address is longer than " + std::to_string(core_->options.max_target_bytes) + " bytes"));
+        return refuse(
+            problem(414, "the address is longer than " + std::to_string(core_->options.max_target_bytes) + " bytes"));
     }
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-        return refuse(problem(431, "the header is larger than " + std::to_string(core_->options.max_header_bytes) + " bytes"));
+        return refuse(
+            problem(431, "the header is larger than " + std::to_string(core_->options.max_header_bytes) + " bytes"));
     }
     if (error == http::error::body_limit) {
         const std::size_t limit = route_ != nullptr ? route_->body_limit : 0;
@@ -270,7 +295,8 @@ bool Connection::on_header() {
     return true;
 }
 
-// What makes the length of the body doubtful ends the connection: two readers must never disagree on where a request ends.
+// What makes the length of the body doubtful ends the connection: two readers must never disagree on where a request
+// ends.
 std::optional<Response> Connection::check_framing() {
     std::size_t hosts = 0;
     std::size_t lengths = 0;
@@ -289,7 +315,8 @@ std::optional<Response> Connection::check_framing() {
     if (lengths > 1) refusal = problem(400, "more than one Content-Length");
     if (encodings > 0) {
         if (parser_->version == 10 || lengths > 0 || encodings > 1) {
-            refusal = problem(400, "Transfer-Encoding does not go with HTTP/1.0, Content-Length or another of its kind");
+            refusal =
+                problem(400, "Transfer-Encoding does not go with HTTP/1.0, Content-Length or another of its kind");
         } else if (lower(header("transfer-encoding")) != "chunked") {
             refusal = problem(501, "the only transfer encoding taken is chunked");
         }
@@ -343,10 +370,12 @@ std::optional<Response> Connection::check_route(const Target& target) {
     if (!asks || facts_.peer == Peer::kUnix) return std::nullopt;
     const std::string_view token = bearer_token(header("authorization"));
     if (equal_constant_time(token, core_->options.token)) return std::nullopt;
-    if (!token.empty() && core_->options.accept_bearer && core_->options.accept_bearer(request_, token)) return std::nullopt;
-    Response response = problem(401, token.empty() ? "a token is needed: Authorization: Bearer <token>; the token is in the "
-                                                     "file \"token\" of the state folder"
-                                                   : "the token is not the one of this server");
+    if (!token.empty() && core_->options.accept_bearer && core_->options.accept_bearer(request_, token))
+        return std::nullopt;
+    Response response =
+        problem(401, token.empty() ? "a token is needed: Authorization: Bearer <token>; the token is in the "
+                                     "file \"token\" of the state folder"
+                                   : "the token is not the one of this server");
     response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"worker-agents\"");
     return response;
 }
@@ -362,7 +391,8 @@ std::optional<Response> Connection::check_body() {
     const bool has_body = !body_read_;
     if (has_body && takes_body(parser_->method) && !route_->content_types.empty()) {
         const std::string type = media_type(header("content-type"));
-        const bool known = type.empty() || std::ranges::find(route_->content_types, type) != route_->content_types.end();
+        const bool known =
+            type.empty() || std::ranges::find(route_->content_types, type) != route_->content_types.end();
         if (!known) {
             return problem(415, "Content-Type \"" + type + "\" is not taken here; send " + join(route_->content_types));
         }
@@ -407,7 +437,8 @@ void Connection::dispatch() {
     route_->handle(std::move(request_), std::move(responder));
 }
 
-// ---- connection: answering -------------------------------------------------------------------------------------------
+// ---- connection: answering
+// -------------------------------------------------------------------------------------------
 
 void Connection::refuse(Response response) {
     phase_ = Phase::kHandling;
@@ -499,13 +530,14 @@ void Connection::write_some(void (Connection::*done)(const boost::system::error_
     const std::size_t from_head = std::min(out_sent_, out_head_.size());
     const std::size_t from_body = out_sent_ - from_head;
     const std::array<boost::asio::const_buffer, 2> buffers{boost::asio::buffer(out_head_) + from_head,
-                                                          boost::asio::buffer(out_body_) + from_body};
-    socket_.async_write_some(buffers, [self = shared_from_this(), done](const boost::system::error_code& error,
-                                                                        std::size_t bytes) {
-        self->out_sent_ += bytes;
-        if (error || self->out_sent_ >= self->out_head_.size() + self->out_body_.size()) return ((*self).*done)(error);
-        if (self->phase_ != Phase::kClosed) self->write_some(done);
-    });
+                                                           boost::asio::buffer(out_body_) + from_body};
+    socket_.async_write_some(
+        buffers, [self = shared_from_this(), done](const boost::system::error_code& error, std::size_t bytes) {
+            self->out_sent_ += bytes;
+            if (error || self->out_sent_ >= self->out_head_.size() + self->out_body_.size())
+                return ((*self).*done)(error);
+            if (self->phase_ != Phase::kClosed) self->write_some(done);
+        });
 }
 
 void Connection::on_written(const boost::system::error_code& error) {
@@ -533,8 +565,8 @@ void Connection::on_written(const boost::system::error_code& error) {
     process();
 }
 
-// Closing with unread bytes makes the kernel send a reset, which can destroy the answer on its way. So the rest is read and
-// thrown away for a moment first.
+// Closing with unread bytes makes the kernel send a reset, which can destroy the answer on its way. So the rest is read
+// and thrown away for a moment first.
 void Connection::linger() {
     boost::system::error_code ignored;
     if (phase_ != Phase::kLingering) {
@@ -551,7 +583,8 @@ void Connection::linger() {
                             });
 }
 
-std::shared_ptr<Stream> Connection::open_stream(std::uint64_t sequence, Response head, const std::shared_ptr<Core>& core) {
+std::shared_ptr<Stream> Connection::open_stream(std::uint64_t sequence, Response head,
+                                                const std::shared_ptr<Core>& core) {
     if (sequence != sequence_ || phase_ != Phase::kHandling) return nullptr;
     release_body();
     const bool chunked = parser_->version == 11;
@@ -572,7 +605,8 @@ void Connection::flush_stream() {
     out_body_ = std::move(next.bytes);
     out_sent_ = 0;
     stream_writing_ = true;
-    write_until_ = core_->now() + core_->options.write_time + std::chrono::seconds(out_body_.size() / kSlowestBytesPerSecond);
+    write_until_ =
+        core_->now() + core_->options.write_time + std::chrono::seconds(out_body_.size() / kSlowestBytesPerSecond);
     write_some(&Connection::on_stream_written);
 }
 
@@ -600,7 +634,8 @@ void Connection::watch_stream() {
                             });
 }
 
-// ---- connection: ending ----------------------------------------------------------------------------------------------
+// ---- connection: ending
+// ----------------------------------------------------------------------------------------------
 
 void Connection::sweep(MonoTime now) {
     if (now < deadline_) return;

@@ -18,8 +18,8 @@
 
 namespace wa::net {
 
-// Beast's tokenizer feeding plain values. Framing (Content-Length against chunked, chunk sizes) is checked by Beast; what it
-// lets pass and we do not want is refused by Connection::check_framing.
+// Beast's tokenizer feeding plain values. Framing (Content-Length against chunked, chunk sizes) is checked by Beast;
+// what it lets pass and we do not want is refused by Connection::check_framing.
 class RequestParser final : public boost::beast::http::basic_parser<true> {
 public:
     explicit RequestParser(std::size_t max_target) : max_target_(max_target) { eager(false); }

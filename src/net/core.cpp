@@ -59,9 +59,10 @@ std::unique_ptr<Loop::Timer> Core::after(Duration delay, std::function<void()> w
             sooner = when < armed_for_;
         }
     }
-    if (sooner) run([self = weak_from_this()] {
-        if (const auto core = self.lock()) core->arm();
-    });
+    if (sooner)
+        run([self = weak_from_this()] {
+            if (const auto core = self.lock()) core->arm();
+        });
     return std::make_unique<Entry>(weak_from_this(), when, id);
 }
 

@@ -87,7 +87,7 @@ Result<tcp::acceptor> listen_tcp(asio::io_context& context, const std::string& h
 
 // A file left over by a process that was killed is removed; one that somebody answers on, or that is no socket, is not.
 Result<void> clear_socket_path(const std::string& path) {
-    struct stat found {};
+    struct stat found{};
     if (::lstat(path.c_str(), &found) != 0) return {};
     if (!S_ISSOCK(found.st_mode)) {
         return fail(ErrorCode::kConflict, "http", path + " exists and is not a socket; it is left alone");
@@ -169,7 +169,8 @@ std::size_t connection_limit(const ServerOptions& options) {
     if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return options.max_connections;
     const std::size_t apart = kSpareDescriptors + options.max_metrics_connections + options.max_socket_connections;
     const auto allowed = static_cast<std::size_t>(files.rlim_cur);
-    return std::min(options.max_connections, allowed > 2 * apart ? allowed - apart : std::max<std::size_t>(allowed / 2, 8));
+    return std::min(options.max_connections,
+                    allowed > 2 * apart ? allowed - apart : std::max<std::size_t>(allowed / 2, 8));
 }
 
 Response too_many_connections() {
@@ -229,7 +230,7 @@ private:
     MonoTime last_notice_{};
     std::vector<std::unique_ptr<Loop::Timer>> accept_pauses_;
     int spare_descriptor_ = -1;
-    struct stat socket_file_ {};
+    struct stat socket_file_{};
 
     std::thread thread_;
     std::mutex mutex_;
@@ -247,7 +248,8 @@ Result<void> HttpServer::Impl::listen() {
         if (one) endpoints_.metrics_port = endpoints_.port;
     }
     if (options.metrics_listener && !one && !options.host.empty()) {
-        WA_TRY(tcp::acceptor acceptor, listen_tcp(core_->context, options.host, options.metrics_port, "PROMETHEUS_PORT"));
+        WA_TRY(tcp::acceptor acceptor,
+               listen_tcp(core_->context, options.host, options.metrics_port, "PROMETHEUS_PORT"));
         endpoints_.metrics_port = acceptor.local_endpoint().port();
         metrics_acceptor_.emplace(std::move(acceptor));
     }
@@ -290,18 +292,20 @@ void HttpServer::Impl::run() {
 
 template <class Acceptor>
 void HttpServer::Impl::accept(Acceptor& acceptor, Door& door) {
-    acceptor.async_accept([this, &acceptor, &door](const error_code& error, typename Acceptor::protocol_type::socket socket) {
-        if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
-        if (error) return accept_failed(acceptor, door, error);
-        welcome(std::move(socket), door);
-        accept(acceptor, door);
-    });
+    acceptor.async_accept(
+        [this, &acceptor, &door](const error_code& error, typename Acceptor::protocol_type::socket socket) {
+            if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
+            if (error) return accept_failed(acceptor, door, error);
+            welcome(std::move(socket), door);
+            accept(acceptor, door);
+        });
 }
 
 template <class Acceptor>
 void HttpServer::Impl::accept_failed(Acceptor& acceptor, Door& door, const error_code& error) {
     // The caller gave up before we came: no reason to pause.
-    if (error == asio::error::connection_aborted || error == asio::error::connection_reset) return accept(acceptor, door);
+    if (error == asio::error::connection_aborted || error == asio::error::connection_reset)
+        return accept(acceptor, door);
     const MonoTime now = core_->now();
     if (last_notice_ == MonoTime{} || now - last_notice_ >= kNoticeEvery) {
         last_notice_ = now;
@@ -345,8 +349,8 @@ void HttpServer::Impl::welcome(Socket socket, Door& door) {
     if (door.open >= door.limit) return turn_away(Connection::Socket(std::move(socket)), door, std::move(facts));
     ++door.open;
     ++core_->connections;
-    auto connection = std::make_shared<Connection>(Connection::Socket(std::move(socket)), core_, *door.router, std::move(facts),
-                                                   [this, &door](Connection& gone) {
+    auto connection = std::make_shared<Connection>(Connection::Socket(std::move(socket)), core_, *door.router,
+                                                   std::move(facts), [this, &door](Connection& gone) {
                                                        --door.open;
                                                        connections_.erase(&gone);
                                                        // Under the lock, so that stop() cannot miss the last one.
@@ -382,8 +386,10 @@ void HttpServer::Impl::sweep() {
     const MonoTime now = core_->now();
     std::vector<std::shared_ptr<Connection>> all;  // a connection that ends leaves the table
     all.reserve(connections_.size());
-    for (const auto& [key, connection] : connections_) all.push_back(connection);
-    for (const auto& connection : all) connection->sweep(now);
+    for (const auto& [key, connection] : connections_)
+        all.push_back(connection);
+    for (const auto& connection : all)
+        connection->sweep(now);
 }
 
 void HttpServer::Impl::begin_drain() {
@@ -394,8 +400,10 @@ void HttpServer::Impl::begin_drain() {
     if (socket_acceptor_) socket_acceptor_->close(ignored);
     accept_pauses_.clear();
     std::vector<std::shared_ptr<Connection>> all;
-    for (const auto& [key, connection] : connections_) all.push_back(connection);
-    for (const auto& connection : all) connection->drain();
+    for (const auto& [key, connection] : connections_)
+        all.push_back(connection);
+    for (const auto& connection : all)
+        connection->drain();
     const std::scoped_lock lock(mutex_);
     core_->draining_seen = true;
     empty_.notify_all();
@@ -403,17 +411,21 @@ void HttpServer::Impl::begin_drain() {
 
 void HttpServer::Impl::close_all() {
     std::vector<std::shared_ptr<Connection>> all;
-    for (const auto& [key, connection] : connections_) all.push_back(connection);
-    for (const auto& connection : all) connection->close();
+    for (const auto& [key, connection] : connections_)
+        all.push_back(connection);
+    for (const auto& connection : all)
+        connection->close();
 }
 
 void HttpServer::Impl::stop(Duration grace) {
     if (thread_.joinable()) {
-        WA_CHECK(std::this_thread::get_id() != thread_.get_id(), "the HTTP server cannot be stopped from its own thread");
+        WA_CHECK(std::this_thread::get_id() != thread_.get_id(),
+                 "the HTTP server cannot be stopped from its own thread");
         core_->post([this] { begin_drain(); });
         {
             std::unique_lock lock(mutex_);
-            empty_.wait_for(lock, grace, [this] { return core_->draining_seen.load() && core_->connections.load() == 0; });
+            empty_.wait_for(lock, grace,
+                            [this] { return core_->draining_seen.load() && core_->connections.load() == 0; });
         }
         core_->post([this] {
             close_all();
@@ -426,7 +438,7 @@ void HttpServer::Impl::stop(Duration grace) {
         core_->context.poll();
     }
     if (!endpoints_.socket_path.empty()) {
-        struct stat found {};
+        struct stat found{};
         const bool ours = ::lstat(endpoints_.socket_path.c_str(), &found) == 0 && found.st_ino == socket_file_.st_ino &&
                           found.st_dev == socket_file_.st_dev;
         if (ours) (void)::unlink(endpoints_.socket_path.c_str());
@@ -452,13 +464,20 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(ServerOptions options, Rou
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() = default;
 
-const Endpoints& HttpServer::endpoints() const { return impl_->endpoints(); }
-std::shared_ptr<Loop> HttpServer::loop() const { return impl_->core(); }
-void HttpServer::stop(Duration grace) { impl_->stop(grace); }
+const Endpoints& HttpServer::endpoints() const {
+    return impl_->endpoints();
+}
+std::shared_ptr<Loop> HttpServer::loop() const {
+    return impl_->core();
+}
+void HttpServer::stop(Duration grace) {
+    impl_->stop(grace);
+}
 
 ServerStats HttpServer::stats() const {
     const Core& core = *impl_->core();
-    return {core.connections.load(), core.accepted.load(), core.refused.load(), core.requests.load(), core.body_bytes.load()};
+    return {core.connections.load(), core.accepted.load(), core.refused.load(), core.requests.load(),
+            core.body_bytes.load()};
 }
 
 }  // namespace wa::net

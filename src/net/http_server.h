@@ -1,7 +1,7 @@
 // The HTTP/1.1 server: one thread, one event loop, up to three listeners (API, metrics only, unix socket).
 //
-// Bounds are options with the values of interface.md as defaults; what lies over a bound is answered with its own status
-// code and never kept. A caller that is slow, silent, lying or gone costs at most one connection for at most
+// Bounds are options with the values of interface.md as defaults; what lies over a bound is answered with its own
+// status code and never kept. A caller that is slow, silent, lying or gone costs at most one connection for at most
 // `request_time`.
 #pragma once
 
@@ -45,24 +45,25 @@ struct ServerOptions {
     // Unix socket, made with mode 0600. Empty = none. At most 107 bytes.
     std::string socket_path;
 
-    std::string token;                      // empty: nobody may write over TCP
+    std::string token;  // empty: nobody may write over TCP
     // Asked when the bearer token is not `token` (a JWT of the mesh, say). Null = no.
     std::function<bool(const Request&, std::string_view bearer)> accept_bearer;
-    std::vector<std::string> own_names;     // further names for Host and Origin
-    bool remote_reads_need_token = true;    // Access::kRead from other machines
+    std::vector<std::string> own_names;   // further names for Host and Origin
+    bool remote_reads_need_token = true;  // Access::kRead from other machines
 
-    std::size_t max_connections = 1024;         // on the API port; lowered when the process may not open that many files
-    std::size_t max_metrics_connections = 64;   // apart, so that a flood on the API does not blind the scraper
-    std::size_t max_socket_connections = 256;   // apart, so that the CLI gets through
+    std::size_t max_connections = 1024;        // on the API port; lowered when the process may not open that many files
+    std::size_t max_metrics_connections = 64;  // apart, so that a flood on the API does not blind the scraper
+    std::size_t max_socket_connections = 256;  // apart, so that the CLI gets through
     std::size_t max_header_bytes = kMaxHeaderBytes;
     std::size_t max_target_bytes = kMaxTargetBytes;
-    std::size_t max_body_memory = 256 * 1024 * 1024;  // of all requests together; beyond it 503
-    std::size_t max_stream_queue = 1024 * 1024;       // unsent bytes of one stream
+    std::size_t max_body_memory = 256 * 1024 * 1024;   // of all requests together; beyond it 503
+    std::size_t max_stream_queue = 1024 * 1024;        // unsent bytes of one stream
     Duration request_time = std::chrono::seconds(30);  // from the first byte of a request to its last
     Duration idle_time = std::chrono::seconds(60);     // between two requests of a connection
     Duration answer_time = std::chrono::seconds(60);   // a handler that has not answered by then: 504
     Duration write_time = std::chrono::seconds(30);    // without a byte taken by the reader
-    Duration linger_time = std::chrono::seconds(5);    // for the rest of a refused body, so that the caller sees the answer
+    Duration linger_time =
+        std::chrono::seconds(5);  // for the rest of a refused body, so that the caller sees the answer
 
     std::function<void(const Notice&)> on_notice;  // on the server's thread (and inside start())
     std::function<void(const Served&)> on_served;
@@ -86,9 +87,10 @@ struct ServerStats {
 
 class HttpServer {
 public:
-    // Binds and starts to serve. kConflict when an address is taken (the message names host and port, `field` the setting),
-    // kNotAllowed, kInvalidArgument. Both routers must hold what they need for the server's life.
-    [[nodiscard]] static Result<std::unique_ptr<HttpServer>> start(ServerOptions options, Router api, Router metrics = {});
+    // Binds and starts to serve. kConflict when an address is taken (the message names host and port, `field` the
+    // setting), kNotAllowed, kInvalidArgument. Both routers must hold what they need for the server's life.
+    [[nodiscard]] static Result<std::unique_ptr<HttpServer>> start(ServerOptions options, Router api,
+                                                                   Router metrics = {});
     ~HttpServer();  // stop(0)
     HttpServer(const HttpServer&) = delete;
     HttpServer& operator=(const HttpServer&) = delete;
@@ -96,8 +98,8 @@ public:
     [[nodiscard]] const Endpoints& endpoints() const;
     [[nodiscard]] ServerStats stats() const;  // any thread
     [[nodiscard]] std::shared_ptr<Loop> loop() const;
-    // No new connections from now on; answers under way get up to `grace`; streams are ended. Returns when the thread has
-    // ended. Not from the server's own thread. The socket file is removed.
+    // No new connections from now on; answers under way get up to `grace`; streams are ended. Returns when the thread
+    // has ended. Not from the server's own thread. The socket file is removed.
     void stop(Duration grace);
 
 private:

@@ -37,12 +37,14 @@ public:
         Router router;
         router.add({.method = "GET", .pattern = "/echo/{what}", .handle = [](Request request, Responder responder) {
                         std::string text(request.param("what"));
-                        for (const auto& [name, value] : request.query) text += "|" + name + "=" + value;
+                        for (const auto& [name, value] : request.query)
+                            text += "|" + name + "=" + value;
                         responder.send({.content_type = "text/plain", .body = text});
                     }});
-        router.add({.method = "GET", .pattern = "/open", .access = Access::kOpen, .handle = [](Request, Responder responder) {
-                        responder.send({.content_type = "text/plain", .body = "open"});
-                    }});
+        router.add(
+            {.method = "GET", .pattern = "/open", .access = Access::kOpen, .handle = [](Request, Responder responder) {
+                 responder.send({.content_type = "text/plain", .body = "open"});
+             }});
         router.add({.method = "POST",
                     .pattern = "/things",
                     .access = Access::kWrite,
@@ -79,7 +81,10 @@ public:
                         stream_ = opened;
                     }});
         Router metrics;
-        metrics.add({.method = "GET", .pattern = "/metrics", .access = Access::kOpen, .handle = [](Request, Responder responder) {
+        metrics.add({.method = "GET",
+                     .pattern = "/metrics",
+                     .access = Access::kOpen,
+                     .handle = [](Request, Responder responder) {
                          responder.send({.content_type = "text/plain", .body = "m 1.0\n"});
                      }});
         auto started = HttpServer::start(std::move(options), std::move(router), std::move(metrics));
@@ -91,7 +96,8 @@ public:
     }
     ~Server() {
         server_.reset();
-        for (std::thread& thread : threads_) thread.join();
+        for (std::thread& thread : threads_)
+            thread.join();
     }
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
@@ -154,8 +160,8 @@ Reply raw(std::uint16_t port, std::string_view bytes) {
 }
 
 std::string post_head(std::string_view extra) {
-    return "POST /things HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + std::string(kToken) + "\r\n" + std::string(extra) +
-           "\r\n";
+    return "POST /things HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + std::string(kToken) + "\r\n" +
+           std::string(extra) + "\r\n";
 }
 
 TEST(HttpServer, AnswersWithTheStandardHeaders) {
@@ -199,7 +205,8 @@ TEST(HttpServer, PipelinedRequestsAreAnsweredInOrder) {
     RawClient client = RawClient::tcp(server.port());
     std::string many;
     for (int i = 0; i < 200; ++i) {
-        many += (i % 10 == 3 ? std::string("GET /later") : "GET /echo/" + std::to_string(i)) + " HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        many += (i % 10 == 3 ? std::string("GET /later") : "GET /echo/" + std::to_string(i)) +
+                " HTTP/1.1\r\nHost: localhost\r\n\r\n";
     }
     client.send(many);
     for (int i = 0; i < 200; ++i) {
@@ -210,9 +217,11 @@ TEST(HttpServer, PipelinedRequestsAreAnsweredInOrder) {
 TEST(HttpServer, BytesOneByOneAreOneRequest) {
     Server server;
     RawClient client = RawClient::tcp(server.port());
-    const std::string request = post_head("Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n") +
-                                "3;x=y\r\nabc\r\n5\r\ndefgh\r\n0\r\nTrailer: t\r\n\r\nGET /echo/z HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    for (const char c : request) ASSERT_TRUE(client.send(std::string_view(&c, 1)));
+    const std::string request =
+        post_head("Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n") +
+        "3;x=y\r\nabc\r\n5\r\ndefgh\r\n0\r\nTrailer: t\r\n\r\nGET /echo/z HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (const char c : request)
+        ASSERT_TRUE(client.send(std::string_view(&c, 1)));
     EXPECT_EQ(client.read_reply().body, "8");
     EXPECT_EQ(client.read_reply().body, "z");
 }
@@ -281,29 +290,41 @@ TEST(HttpServer, AllBodiesTogetherAreBounded) {
 
 TEST(HttpServer, LimitsOfHeaderAndAddress) {
     Server server;
-    EXPECT_EQ(raw(server.port(), "GET /echo/" + std::string(9000, 'a') + " HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 414);
+    EXPECT_EQ(raw(server.port(), "GET /echo/" + std::string(9000, 'a') + " HTTP/1.1\r\nHost: localhost\r\n\r\n").status,
+              414);
     EXPECT_EQ(raw(server.port(), "GET /echo/" + std::string(200000, 'a')).status, 414);
-    EXPECT_EQ(raw(server.port(), "GET /echo/x HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(70000, 'a') + "\r\n\r\n").status, 431);
+    EXPECT_EQ(
+        raw(server.port(), "GET /echo/x HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(70000, 'a') + "\r\n\r\n")
+            .status,
+        431);
     std::string many = "GET /echo/x HTTP/1.1\r\nHost: localhost\r\n";
-    for (int i = 0; i < 20000; ++i) many += "X" + std::to_string(i) + ": y\r\n";
+    for (int i = 0; i < 20000; ++i)
+        many += "X" + std::to_string(i) + ": y\r\n";
     EXPECT_EQ(raw(server.port(), many + "\r\n").status, 431);
-    EXPECT_EQ(raw(server.port(), "GET /echo/x HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(60000, 'a') + "\r\n\r\n").status, 200);
+    EXPECT_EQ(
+        raw(server.port(), "GET /echo/x HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(60000, 'a') + "\r\n\r\n")
+            .status,
+        200);
     // Endless chunk extension, endless trailer.
-    EXPECT_EQ(raw(server.port(), post_head("Transfer-Encoding: chunked\r\n") + "5;" + std::string(200000, 'x')).status, 431);
-    EXPECT_EQ(raw(server.port(), post_head("Transfer-Encoding: chunked\r\n") + "0\r\nX: " + std::string(200000, 'x')).status, 431);
+    EXPECT_EQ(raw(server.port(), post_head("Transfer-Encoding: chunked\r\n") + "5;" + std::string(200000, 'x')).status,
+              431);
+    EXPECT_EQ(
+        raw(server.port(), post_head("Transfer-Encoding: chunked\r\n") + "0\r\nX: " + std::string(200000, 'x')).status,
+        431);
 }
 
 TEST(HttpServer, GarbageIsRefusedAndNothingElseSuffers) {
     Server server;
-    for (const std::string& bytes : {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11), std::string(64, '\0'),
-                                     std::string("GET\r\n\r\n"), std::string("GET  / HTTP/1.1\r\n\r\n"), std::string("\xff\xfe\xfd\xfc\r\n\r\n"),
-                                     std::string("GET /echo/x HTTP/1.1\r\nHost : localhost\r\n\r\n"),
-                                     std::string("GET /echo/x HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n"),
-                                     std::string("POST /things HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n"),
-                                     std::string("POST /things HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999999\r\n\r\n"),
-                                     std::string("POST /things HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0x10\r\n\r\n"),
-                                     post_head("Transfer-Encoding: chunked\r\n") + "zz\r\n",
-                                     post_head("Transfer-Encoding: chunked\r\n") + "2\r\nabcd\r\n"}) {
+    for (const std::string& bytes :
+         {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11), std::string(64, '\0'),
+          std::string("GET\r\n\r\n"), std::string("GET  / HTTP/1.1\r\n\r\n"), std::string("\xff\xfe\xfd\xfc\r\n\r\n"),
+          std::string("GET /echo/x HTTP/1.1\r\nHost : localhost\r\n\r\n"),
+          std::string("GET /echo/x HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n"),
+          std::string("POST /things HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n"),
+          std::string("POST /things HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999999\r\n\r\n"),
+          std::string("POST /things HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0x10\r\n\r\n"),
+          post_head("Transfer-Encoding: chunked\r\n") + "zz\r\n",
+          post_head("Transfer-Encoding: chunked\r\n") + "2\r\nabcd\r\n"}) {
         EXPECT_EQ(raw(server.port(), bytes).status, 400) << bytes;
     }
     EXPECT_EQ(raw(server.port(), "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").status, 505);
@@ -313,9 +334,11 @@ TEST(HttpServer, GarbageIsRefusedAndNothingElseSuffers) {
 
 TEST(HttpServer, DoubtfulFramingEndsTheConnection) {
     Server server;
-    for (const char* bad : {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-                            "Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 5\r\nContent-Length: 5\r\n", "Content-Length: 5, 5\r\n",
-                            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "Host: localhost\r\n"}) {
+    for (const char* bad :
+         {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+          "Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 5\r\nContent-Length: 5\r\n",
+          "Content-Length: 5, 5\r\n", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+          "Host: localhost\r\n"}) {
         RawClient client = RawClient::tcp(server.port());
         client.send(post_head(bad) + "0\r\n\r\nGET /echo/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n");
         const Reply reply = client.read_reply();
@@ -422,11 +445,15 @@ TEST(HttpServer, TokenHostAndOriginMatrix) {
     EXPECT_EQ(missing.status, 401);
     EXPECT_TRUE(missing.headers.contains("www-authenticate"));
     EXPECT_EQ(ask(server.port(), "POST", "/things", "{}", "Authorization: Bearer wrong\r\n").status, 401);
-    EXPECT_EQ(ask(server.port(), "POST", "/things", "{}", "Authorization: Basic " + std::string(kToken) + "\r\n").status, 401);
+    EXPECT_EQ(
+        ask(server.port(), "POST", "/things", "{}", "Authorization: Basic " + std::string(kToken) + "\r\n").status,
+        401);
     EXPECT_EQ(ask(server.port(), "GET", "/echo/x").status, 200);  // reads on loopback
 
     const auto with = [&](std::string_view host, std::string_view more) {
-        return raw(server.port(), "GET /echo/x HTTP/1.1\r\nHost: " + std::string(host) + "\r\n" + std::string(more) + "\r\n").status;
+        return raw(server.port(),
+                   "GET /echo/x HTTP/1.1\r\nHost: " + std::string(host) + "\r\n" + std::string(more) + "\r\n")
+            .status;
     };
     const std::string port = std::to_string(server.port());
     EXPECT_EQ(with("localhost:" + port, ""), 200);
@@ -446,7 +473,7 @@ TEST(HttpServer, TokenHostAndOriginMatrix) {
     ASSERT_TRUE(client.connected());
     client.send("POST /things HTTP/1.1\r\nHost: whatever\r\nContent-Length: 2\r\n\r\n{}");
     EXPECT_EQ(client.read_reply().status, 201);
-    struct stat found {};
+    struct stat found{};
     ASSERT_EQ(::stat(path.c_str(), &found), 0);
     EXPECT_EQ(found.st_mode & 0777, 0600U);
     server->stop(0ms);
@@ -467,10 +494,13 @@ TEST(HttpServer, NoTokenConfiguredMeansNobodyWrites) {
 TEST(HttpServer, WrongContentTypeIsNamed) {
     Server server;
     const std::string good = "Authorization: Bearer " + std::string(kToken) + "\r\n";
-    const Reply reply = ask(server.port(), "POST", "/things", "a=b", good + "Content-Type: application/x-www-form-urlencoded\r\n");
+    const Reply reply =
+        ask(server.port(), "POST", "/things", "a=b", good + "Content-Type: application/x-www-form-urlencoded\r\n");
     EXPECT_EQ(reply.status, 415);
     EXPECT_NE(reply.body.find("application/json"), std::string::npos);
-    EXPECT_EQ(ask(server.port(), "POST", "/things", "{}", good + "Content-Type: Application/JSON ; charset=utf-8\r\n").status, 201);
+    EXPECT_EQ(
+        ask(server.port(), "POST", "/things", "{}", good + "Content-Type: Application/JSON ; charset=utf-8\r\n").status,
+        201);
     EXPECT_EQ(ask(server.port(), "POST", "/things", "{}", good).status, 201);
     EXPECT_EQ(ask(server.port(), "POST", "/things", "{}", good + "Content-Encoding: gzip\r\n").status, 415);
 }
@@ -543,7 +573,8 @@ TEST(HttpServer, SocketFilesOfTheDeadAreReplacedOthersAreNot) {
 TEST(HttpServer, OneConnectionTooManyIsTold) {
     Server server([](ServerOptions& options) { options.max_connections = 4; });
     std::vector<RawClient> idle;
-    for (int i = 0; i < 4; ++i) idle.push_back(RawClient::tcp(server.port()));
+    for (int i = 0; i < 4; ++i)
+        idle.push_back(RawClient::tcp(server.port()));
     ASSERT_TRUE(eventually([&] { return server->stats().connections == 4; }));
     const Reply reply = ask(server.port(), "GET", "/echo/x");
     EXPECT_EQ(reply.status, 503);
@@ -722,7 +753,8 @@ TEST(HttpServer, ManyClientsAtOnce) {
             }
         });
     }
-    for (std::thread& thread : threads) thread.join();
+    for (std::thread& thread : threads)
+        thread.join();
     EXPECT_EQ(good, 2400);
 }
 

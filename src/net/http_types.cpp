@@ -14,8 +14,12 @@ std::string_view find(const NameValues& pairs, std::string_view name) {
 
 }  // namespace
 
-std::string_view Request::header(std::string_view name) const { return find(headers, name); }
-std::string_view Request::param(std::string_view name) const { return find(params, name); }
+std::string_view Request::header(std::string_view name) const {
+    return find(headers, name);
+}
+std::string_view Request::param(std::string_view name) const {
+    return find(params, name);
+}
 
 std::optional<std::string_view> Request::query_value(std::string_view name) const {
     for (const auto& [key, value] : query) {

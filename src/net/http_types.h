@@ -30,9 +30,9 @@ struct Request {
     NameValues headers;                 // names in lower case
     std::string body;
     Peer peer = Peer::kTcp;
-    bool loopback = false;      // the other end is this machine
-    std::string peer_address;   // text form, empty on the socket
-    std::string_view pattern;   // of the matched route; static for the router's life
+    bool loopback = false;     // the other end is this machine
+    std::string peer_address;  // text form, empty on the socket
+    std::string_view pattern;  // of the matched route; static for the router's life
 
     // The first of that name; empty when absent. `name` in lower case for headers.
     [[nodiscard]] std::string_view header(std::string_view name) const;

@@ -18,7 +18,9 @@ std::vector<std::string> split(std::string_view pattern) {
     return pieces;
 }
 
-bool is_name(std::string_view piece) { return piece.size() > 2 && piece.front() == '{' && piece.back() == '}'; }
+bool is_name(std::string_view piece) {
+    return piece.size() > 2 && piece.front() == '{' && piece.back() == '}';
+}
 
 }  // namespace
 
@@ -51,7 +53,8 @@ void Router::add(Route route) {
     });
     Entry entry;
     entry.pieces = split(route.pattern);
-    entry.literals = static_cast<std::size_t>(std::ranges::count_if(entry.pieces, [](const auto& p) { return !is_name(p); }));
+    entry.literals =
+        static_cast<std::size_t>(std::ranges::count_if(entry.pieces, [](const auto& p) { return !is_name(p); }));
     entry.route = std::make_unique<Route>(std::move(route));
     const auto place = std::ranges::find_if(entries_, [&](const Entry& e) { return e.literals < entry.literals; });
     entries_.insert(place, std::move(entry));
@@ -94,7 +97,8 @@ Router::Match Router::match(std::string_view method, const std::vector<std::stri
 std::vector<const Route*> Router::routes() const {
     std::vector<const Route*> all;
     all.reserve(entries_.size());
-    for (const Entry& entry : entries_) all.push_back(entry.route.get());
+    for (const Entry& entry : entries_)
+        all.push_back(entry.route.get());
     return all;
 }
 

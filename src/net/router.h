@@ -32,15 +32,17 @@ public:
 class Stream {
 public:
     virtual ~Stream() = default;
-    // False when the other side is gone, or when more than the stream's limit is waiting unread; the stream is then closed,
-    // because a reader that does not read may not cost memory. Check queued() first to be gentle with a slow reader.
+    // False when the other side is gone, or when more than the stream's limit is waiting unread; the stream is then
+    // closed, because a reader that does not read may not cost memory. Check queued() first to be gentle with a slow
+    // reader.
     virtual bool write(std::string bytes) = 0;
     // Ends the body properly once everything written has gone out.
     virtual void finish() = 0;
     [[nodiscard]] virtual bool closed() const = 0;
     // Bytes that wait to be sent.
     [[nodiscard]] virtual std::size_t queued() const = 0;
-    // Called once, on the loop's thread, when the stream has ended for whatever reason; at once (posted) if it has already.
+    // Called once, on the loop's thread, when the stream has ended for whatever reason; at once (posted) if it has
+    // already.
     virtual void on_close(std::function<void()> work) = 0;
     // Called on the loop's thread each time that everything written has been sent.
     virtual void on_drained(std::function<void()> work) = 0;
@@ -55,8 +57,8 @@ public:
     virtual std::shared_ptr<Loop> loop() = 0;
 };
 
-// The right, and the duty, to answer one request exactly once. May be moved to any thread. Destroyed without an answer, it
-// answers 500, so that no caller ever waits for nothing.
+// The right, and the duty, to answer one request exactly once. May be moved to any thread. Destroyed without an answer,
+// it answers 500, so that no caller ever waits for nothing.
 class Responder {
 public:
     explicit Responder(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
@@ -87,8 +89,9 @@ struct Route {
     std::string method;   // "GET"; HEAD is answered by the GET route
     std::string pattern;  // "/api/v1/tickets/{id}"
     Access access = Access::kRead;
-    std::size_t body_limit = 64 * 1024;      // bytes; more is answered 413 without being kept
-    std::vector<std::string> content_types = {};  // media types taken for a body, empty = any; none sent is taken as the first
+    std::size_t body_limit = 64 * 1024;  // bytes; more is answered 413 without being kept
+    std::vector<std::string> content_types =
+        {};  // media types taken for a body, empty = any; none sent is taken as the first
     // Called on the server's thread; must not block for long. Must not throw.
     std::function<void(Request, Responder)> handle = {};
 };

@@ -7,9 +7,13 @@ namespace {
 
 Router sample() {
     Router router;
-    for (const auto& [method, pattern] : std::vector<std::pair<std::string, std::string>>{
-             {"GET", "/api/v1/tickets"}, {"POST", "/api/v1/tickets"}, {"GET", "/api/v1/tickets/{id}"},
-             {"POST", "/api/v1/tickets/compensation"}, {"GET", "/"}, {"PATCH", "/api/v1/tickets/{id}/status"}}) {
+    for (const auto& [method, pattern] :
+         std::vector<std::pair<std::string, std::string>>{{"GET", "/api/v1/tickets"},
+                                                          {"POST", "/api/v1/tickets"},
+                                                          {"GET", "/api/v1/tickets/{id}"},
+                                                          {"POST", "/api/v1/tickets/compensation"},
+                                                          {"GET", "/"},
+                                                          {"PATCH", "/api/v1/tickets/{id}/status"}}) {
         router.add({.method = method, .pattern = pattern, .handle = [](Request, Responder) {}});
     }
     return router;
@@ -17,7 +21,8 @@ Router sample() {
 
 TEST(Router, PrefersLiteralPieces) {
     const Router router = sample();
-    EXPECT_EQ(router.match("POST", {"api", "v1", "tickets", "compensation"}).route->pattern, "/api/v1/tickets/compensation");
+    EXPECT_EQ(router.match("POST", {"api", "v1", "tickets", "compensation"}).route->pattern,
+              "/api/v1/tickets/compensation");
     const auto match = router.match("GET", {"api", "v1", "tickets", "42"});
     ASSERT_NE(match.route, nullptr);
     EXPECT_EQ(match.params, (NameValues{{"id", "42"}}));
@@ -66,7 +71,8 @@ TEST(Problem, IsJsonWhateverTheText) {
     const Response response = problem(422, "a\"b\n\xff", {{"sla.timeout_ms", "must be > 0"}});
     EXPECT_EQ(response.content_type, "application/problem+json");
     EXPECT_EQ(response.body,
-              "{\"type\":\"about:blank\",\"title\":\"Unprocessable Content\",\"status\":422,\"detail\":\"a\\\"b\\n\xEF\xBF\xBD\","
+              "{\"type\":\"about:blank\",\"title\":\"Unprocessable "
+              "Content\",\"status\":422,\"detail\":\"a\\\"b\\n\xEF\xBF\xBD\","
               "\"errors\":[{\"field\":\"sla.timeout_ms\",\"message\":\"must be > 0\"}]}");
 }
 

@@ -1,4 +1,5 @@
-// Inside net/: the shared half of a streaming answer, between the writer (any thread) and the connection (loop's thread).
+// Inside net/: the shared half of a streaming answer, between the writer (any thread) and the connection (loop's
+// thread).
 #pragma once
 
 #include <functional>

@@ -2,7 +2,6 @@
 
 #include "core/codec/text.h"
 
-
 namespace wa::net {
 namespace {
 
@@ -45,7 +44,8 @@ Result<std::string> percent_decode(std::string_view text, bool plus_is_space) {
         if (c == '%') {
             const int high = i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
             const int low = i + 2 < text.size() ? hex_value(text[i + 2]) : -1;
-            if (high < 0 || low < 0) return malformed("a percent sign in the address is not followed by two hex digits");
+            if (high < 0 || low < 0)
+                return malformed("a percent sign in the address is not followed by two hex digits");
             c = static_cast<char>(high * 16 + low);
             i += 2;
         } else if (c == '+' && plus_is_space) {
@@ -103,7 +103,8 @@ Result<Target> parse_target(std::string_view text) {
     if (text.find('#') != std::string_view::npos) return malformed("the address contains a fragment (#)");
     const std::size_t question = text.find('?');
     std::string_view path = text.substr(0, question);
-    while (path.size() > 1 && path.back() == '/' && path[path.size() - 2] != '/') path.remove_suffix(1);
+    while (path.size() > 1 && path.back() == '/' && path[path.size() - 2] != '/')
+        path.remove_suffix(1);
     WA_CHECKED(split_path(path, target.segments));
     if (path.size() > 1 && path.back() == '/') return malformed("the path has an empty piece (two slashes in a row)");
     target.path = std::string(path);

@@ -21,7 +21,8 @@ struct Target {
     bool asterisk = false;              // "OPTIONS *"
 };
 
-// kMalformed: not a target, a bad or cut percent sign, a NUL or control character, bytes that are not UTF-8, dot segments
+// kMalformed: not a target, a bad or cut percent sign, a NUL or control character, bytes that are not UTF-8, dot
+// segments
 // ("." and ".." have no meaning here and only serve to fool filters). kLimitExceeded: too many pieces.
 [[nodiscard]] Result<Target> parse_target(std::string_view target);
 // Percent-decoding of one piece. `plus_is_space` for query strings.

@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "net/access.h"
 #include "core/codec/text.h"
+#include "net/access.h"
 #include "net/target.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

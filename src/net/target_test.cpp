@@ -28,18 +28,21 @@ TEST(Target, TakesTheAbsoluteForm) {
 }
 
 TEST(Target, RefusesWhatCouldFoolAFilter) {
-    for (const char* bad : {"", "x", "//", "/a//b", "/a/../b", "/./a", "/%2e%2e/x", "/%", "/%4", "/%zz", "/a%00b", "/a%0d%0ab",
-                            "/%ff", "/%c0%af", "/a#b", "http://", "http://?x", "/a?%zz=1", "/a?=1", "/a?x=%ff"}) {
+    for (const char* bad : {"",     "x",       "//",        "/a//b",    "/a/../b",   "/./a",    "/%2e%2e/x",
+                            "/%",   "/%4",     "/%zz",      "/a%00b",   "/a%0d%0ab", "/%ff",    "/%c0%af",
+                            "/a#b", "http://", "http://?x", "/a?%zz=1", "/a?=1",     "/a?x=%ff"}) {
         EXPECT_FALSE(parse_target(bad)) << bad;
     }
 }
 
 TEST(Target, IsBounded) {
     std::string deep;
-    for (int i = 0; i < 65; ++i) deep += "/a";
+    for (int i = 0; i < 65; ++i)
+        deep += "/a";
     EXPECT_EQ(parse_target(deep).error().code, ErrorCode::kLimitExceeded);
     std::string wide = "/a?";
-    for (int i = 0; i < 257; ++i) wide += "x&";
+    for (int i = 0; i < 257; ++i)
+        wide += "x&";
     EXPECT_EQ(parse_target(wide).error().code, ErrorCode::kLimitExceeded);
 }
 

@@ -54,7 +54,9 @@ Result<Topics> parse_topics(std::string_view text) {
                                          "\"; known: ticket, plan:<id>, stats, log:<ticket id>:<attempt>, worker-log");
         }
     }
-    if (count == 0) return invalid("topics", "no topic given; known: ticket, plan:<id>, stats, log:<ticket id>:<attempt>, worker-log");
+    if (count == 0)
+        return invalid("topics",
+                       "no topic given; known: ticket, plan:<id>, stats, log:<ticket id>:<attempt>, worker-log");
     return topics;
 }
 
@@ -98,7 +100,8 @@ private:
     EventHub& hub_;
 };
 
-EventHub::EventHub(const Clock& clock, std::size_t capacity) : clock_(clock), ring_(std::max<std::size_t>(capacity, 1)) {
+EventHub::EventHub(const Clock& clock, std::size_t capacity)
+    : clock_(clock), ring_(std::max<std::size_t>(capacity, 1)) {
     // A thousand ids for each millisecond since 1970 stays exact in a JavaScript number until the year 2255.
     base_ = static_cast<std::uint64_t>(std::max<EpochMillis>(clock.wall_now(), 0)) * 1000 + 1;
     first_ = next_ = base_;
@@ -123,7 +126,8 @@ bool EventHub::fits(const Topics& topics, const StreamEvent& event) {
     return topics.ticket || (!event.plan_id.empty() && topics.plans.contains(event.plan_id));
 }
 
-std::unique_ptr<EventHub::Listener> EventHub::listen(Topics topics, std::optional<std::uint64_t> last_id, std::function<void()> wake) {
+std::unique_ptr<EventHub::Listener> EventHub::listen(Topics topics, std::optional<std::uint64_t> last_id,
+                                                     std::function<void()> wake) {
     auto entry = std::make_unique<Entry>(*this, std::move(topics));
     entry->wake = std::move(wake);
     const std::scoped_lock lock(mutex_);
@@ -191,7 +195,8 @@ bool EventHub::wanted(EventKind kind) const {
     });
 }
 
-void EventFeed::fill(const TicketView& ticket, TicketStatus status, std::string_view phase_word, std::string_view reason) {
+void EventFeed::fill(const TicketView& ticket, TicketStatus status, std::string_view phase_word,
+                     std::string_view reason) {
     scratch_.kind = EventKind::kTicket;
     scratch_.at = 0;
     scratch_.ticket_id = ticket.ticket_id;
@@ -205,7 +210,9 @@ void EventFeed::fill(const TicketView& ticket, TicketStatus status, std::string_
     hub_.publish(scratch_);
 }
 
-void EventFeed::ticket_consumed(const TicketView& ticket) { fill(ticket, TicketStatus::kPending, phase(State::kReceived), {}); }
+void EventFeed::ticket_consumed(const TicketView& ticket) {
+    fill(ticket, TicketStatus::kPending, phase(State::kReceived), {});
+}
 
 void EventFeed::ticket_moved(const TicketView& ticket, State, Event, State to, std::string_view reason) {
     if (to == State::kSettled) return;  // ticket_settled says more
@@ -223,7 +230,8 @@ void EventFeed::ticket_settled(const TicketView& ticket, const Settlement& settl
         }
         case SettlementKind::kDeadLetter:
             return fill(ticket, TicketStatus::kFailed, "dead-lettered", settlement.dead_letter.error);
-        case SettlementKind::kSuppressed: return fill(ticket, TicketStatus::kCompleted, "suppressed", "completed before");
+        case SettlementKind::kSuppressed:
+            return fill(ticket, TicketStatus::kCompleted, "suppressed", "completed before");
         case SettlementKind::kRequeue: return fill(ticket, TicketStatus::kPending, "waiting", "re-queued");
     }
 }

@@ -1,9 +1,9 @@
-// The event stream's memory: a ring of the last events under one growing id, written by the engine's loop (and by the API),
-// read by the HTTP thread at each listener's own pace (experience.md 2.8).
+// The event stream's memory: a ring of the last events under one growing id, written by the engine's loop (and by the
+// API), read by the HTTP thread at each listener's own pace (experience.md 2.8).
 //
-// The ring is the bound: a listener holds a cursor, not a queue. One that lags has its `stats` merged; one whose cursor fell
-// out of the ring is reset and refetches. Writing never waits for a reader and costs no allocation once the ring's strings
-// have grown.
+// The ring is the bound: a listener holds a cursor, not a queue. One that lags has its `stats` merged; one whose cursor
+// fell out of the ring is reset and refetches. Writing never waits for a reader and costs no allocation once the ring's
+// strings have grown.
 #pragma once
 
 #include <cstdint>
@@ -60,8 +60,8 @@ void append_sse(std::string& out, const StreamEvent& event);
 
 class EventHub {
 public:
-    // Ids begin above anything that an earlier process on this clock can have given out, so that an old Last-Event-ID is
-    // recognised as unknown instead of matching by chance.
+    // Ids begin above anything that an earlier process on this clock can have given out, so that an old Last-Event-ID
+    // is recognised as unknown instead of matching by chance.
     explicit EventHub(const Clock& clock, std::size_t capacity = kEventRing);
 
     // Copies what it is given; `event.id` and `event.at` (when 0) are filled in. Any thread.
@@ -72,11 +72,12 @@ public:
         virtual ~Listener() = default;
     };
     // `wake` is called from the publishing thread, with a lock held, once after each arm(): it must only post.
-    [[nodiscard]] std::unique_ptr<Listener> listen(Topics topics, std::optional<std::uint64_t> last_id, std::function<void()> wake);
+    [[nodiscard]] std::unique_ptr<Listener> listen(Topics topics, std::optional<std::uint64_t> last_id,
+                                                   std::function<void()> wake);
 
     struct Batch {
         std::vector<StreamEvent> events;
-        bool reset = false;      // the cursor was not in the ring: everything before `newest` is missing
+        bool reset = false;        // the cursor was not in the ring: everything before `newest` is missing
         std::uint64_t newest = 0;  // id that stands for "seen everything so far"
         bool more = false;
     };
@@ -98,7 +99,7 @@ private:
     std::vector<StreamEvent> ring_;
     std::uint64_t first_ = 0;  // id of the oldest event kept; first_ == next_: none
     std::uint64_t next_ = 0;
-    std::uint64_t base_ = 0;   // ids below were never given out by this process
+    std::uint64_t base_ = 0;  // ids below were never given out by this process
     std::vector<Entry*> listeners_;
 };
 

@@ -26,7 +26,8 @@ StreamEvent stats_event(std::string text) {
 
 class EventHubTest : public ::testing::Test {
 protected:
-    std::unique_ptr<EventHub::Listener> listen(std::string_view topics, std::optional<std::uint64_t> last = std::nullopt) {
+    std::unique_ptr<EventHub::Listener> listen(std::string_view topics,
+                                               std::optional<std::uint64_t> last = std::nullopt) {
         return hub_.listen(*parse_topics(topics), last, [this] { ++wakes_; });
     }
     testing::ManualClock clock_;
@@ -41,11 +42,13 @@ TEST(Topics, AreReadStrictly) {
     EXPECT_TRUE(topics->plans.contains("hello-7Q2M"));
     ASSERT_EQ(topics->logs.size(), 1U);
     EXPECT_EQ(topics->logs[0], (std::pair<std::string, std::int32_t>{"a:b", 2}));
-    for (const char* bad : {"", ",", "everything", "plan:", "log:x", "log:x:0", "log:x:-1", "log::1", "log:x:1y", "Ticket"}) {
+    for (const char* bad :
+         {"", ",", "everything", "plan:", "log:x", "log:x:0", "log:x:-1", "log::1", "log:x:1y", "Ticket"}) {
         EXPECT_FALSE(parse_topics(bad)) << bad;
     }
     std::string many;
-    for (int i = 0; i < 65; ++i) many += "plan:p" + std::to_string(i) + ",";
+    for (int i = 0; i < 65; ++i)
+        many += "plan:p" + std::to_string(i) + ",";
     EXPECT_FALSE(parse_topics(many));
     EXPECT_FALSE(parse_topics("plan:" + std::string(1000, 'x')));
 }
@@ -96,7 +99,8 @@ TEST_F(EventHubTest, ResumesAfterTheLastIdSeen) {
 
 TEST_F(EventHubTest, AnIdThatFellOutOrWasNeverGivenIsReset) {
     const std::uint64_t start = hub_.newest();
-    for (int i = 0; i < 25; ++i) hub_.publish(ticket_event(std::to_string(i)));
+    for (int i = 0; i < 25; ++i)
+        hub_.publish(ticket_event(std::to_string(i)));
     EXPECT_TRUE(hub_.take(*listen("ticket", start), 100).reset);
     EXPECT_TRUE(hub_.take(*listen("ticket", 5), 100).reset);
     EXPECT_TRUE(hub_.take(*listen("ticket", hub_.newest() + 1), 100).reset);  // of a future process
@@ -111,7 +115,8 @@ TEST_F(EventHubTest, AnIdThatFellOutOrWasNeverGivenIsReset) {
 
 TEST_F(EventHubTest, LaggingListenerIsResetOnceThenGoesOn) {
     const auto listener = listen("ticket");
-    for (int i = 0; i < 11; ++i) hub_.publish(ticket_event(std::to_string(i)));
+    for (int i = 0; i < 11; ++i)
+        hub_.publish(ticket_event(std::to_string(i)));
     auto batch = hub_.take(*listener, 100);
     EXPECT_TRUE(batch.reset);
     EXPECT_TRUE(batch.events.empty());
@@ -137,7 +142,8 @@ TEST_F(EventHubTest, StatsAreMergedTicketsAreNot) {
 
 TEST_F(EventHubTest, BatchesAreBounded) {
     const auto listener = listen("ticket");
-    for (int i = 0; i < 5; ++i) hub_.publish(ticket_event(std::to_string(i)));
+    for (int i = 0; i < 5; ++i)
+        hub_.publish(ticket_event(std::to_string(i)));
     const auto batch = hub_.take(*listener, 2);
     EXPECT_EQ(batch.events.size(), 2U);
     EXPECT_TRUE(batch.more);
@@ -169,8 +175,10 @@ TEST(StreamEventText, IsOneSseBlock) {
     std::string out;
     append_sse(out, event);
     EXPECT_EQ(out,
-              "id: 7\nevent: ticket\ndata: {\"ticket_id\":\"t\\n1\",\"plan_id\":\"p\",\"task_id\":\"\",\"task_type\":\"EXECUTE\","
-              "\"status\":\"PENDING\",\"phase\":\"running\",\"attempt\":0,\"reason\":\"needs \\\"b\\\"\\r\\ndata: forged\",\"at\":5}\n\n");
+              "id: 7\nevent: ticket\ndata: "
+              "{\"ticket_id\":\"t\\n1\",\"plan_id\":\"p\",\"task_id\":\"\",\"task_type\":\"EXECUTE\","
+              "\"status\":\"PENDING\",\"phase\":\"running\",\"attempt\":0,\"reason\":\"needs \\\"b\\\"\\r\\ndata: "
+              "forged\",\"at\":5}\n\n");
 }
 
 TEST_F(EventHubTest, FeedTellsTheWholeLife) {
@@ -218,9 +226,11 @@ TEST(EventHubThreads, WriterAndReaders) {
             }
         });
     }
-    for (int i = 0; i < 20000; ++i) hub.publish(ticket_event(std::to_string(i)));
+    for (int i = 0; i < 20000; ++i)
+        hub.publish(ticket_event(std::to_string(i)));
     done = true;
-    for (std::thread& reader : readers) reader.join();
+    for (std::thread& reader : readers)
+        reader.join();
 }
 
 }  // namespace

@@ -7,7 +7,9 @@ namespace wa::observability {
 Pulse::Pulse(std::string name, const Clock& clock, Duration limit)
     : name_(std::move(name)), clock_(clock), limit_(limit), last_(clock.now().time_since_epoch().count()) {}
 
-void Pulse::tick() { last_.store(clock_.now().time_since_epoch().count(), std::memory_order_relaxed); }
+void Pulse::tick() {
+    last_.store(clock_.now().time_since_epoch().count(), std::memory_order_relaxed);
+}
 
 std::optional<Duration> Pulse::stalled() const {
     const std::int64_t last = last_.load(std::memory_order_relaxed);
@@ -50,11 +52,13 @@ std::vector<CheckResult> Health::liveness() const {
         checks = liveness_;
         for (const Pulse& pulse : pulses_) {
             const auto silent = pulse.stalled();
-            results.push_back({pulse.name(), !silent.has_value(),
-                               silent ? "no sign of life for " + std::to_string(to_millis(*silent) / 1000) + " s" : std::string()});
+            results.push_back(
+                {pulse.name(), !silent.has_value(),
+                 silent ? "no sign of life for " + std::to_string(to_millis(*silent) / 1000) + " s" : std::string()});
         }
     }
-    for (CheckResult& result : run(checks)) results.push_back(std::move(result));
+    for (CheckResult& result : run(checks))
+        results.push_back(std::move(result));
     return results;
 }
 

@@ -50,8 +50,8 @@ public:
 
     // Counts as ticked now. The reference stays valid.
     Pulse& add_pulse(std::string name, Duration limit = kStallLimit);
-    // Something that must be right for the process to be alive (the store) or to be ready (drain, disk). Nothing = good;
-    // else the reason. Called on the HTTP thread; must not block.
+    // Something that must be right for the process to be alive (the store) or to be ready (drain, disk). Nothing =
+    // good; else the reason. Called on the HTTP thread; must not block.
     using Check = std::function<std::optional<std::string>()>;
     void add_liveness(std::string name, Check check);
     void add_readiness(std::string name, Check check);

@@ -27,7 +27,8 @@ void settled_result(Logger& log, const TicketView& ticket, const Settlement& set
     }
     std::string_view event = "ticket_execution_failed";
     if (settlement.outcome == Outcome::kTimeout) event = "ticket_execution_timeout";
-    if (settlement.outcome == Outcome::kCancelled || settlement.outcome == Outcome::kPreempted) event = "ticket_execution_cancelled";
+    if (settlement.outcome == Outcome::kCancelled || settlement.outcome == Outcome::kPreempted)
+        event = "ticket_execution_cancelled";
     if (settlement.outcome == Outcome::kDependencyFailed) event = "dependencies_failed";
     log.warning(event, {{"ticket_id", ticket.ticket_id},
                         {"task_type", to_string(ticket.task_type)},
@@ -57,7 +58,9 @@ void LogObserver::ticket_moved(const TicketView& ticket, State, Event, State to,
     std::string_view event = "ticket_moved";
     if (to == State::kParked) event = "waiting_for_dependencies";
     if (to == State::kHandedBack) event = "ticket_handed_back";
-    log_.debug(event, {{"ticket_id", ticket.ticket_id}, {"state", to_string(to)}, {"attempt", ticket.attempt}, {"reason", reason}});
+    log_.debug(
+        event,
+        {{"ticket_id", ticket.ticket_id}, {"state", to_string(to)}, {"attempt", ticket.attempt}, {"reason", reason}});
 }
 
 void LogObserver::attempt_started(const TicketView& ticket, Duration queue_wait) {
@@ -67,7 +70,8 @@ void LogObserver::attempt_started(const TicketView& ticket, Duration queue_wait)
                                             {"queue_wait_seconds", to_seconds(queue_wait)}});
 }
 
-void LogObserver::attempt_ended(const TicketView& ticket, const AttemptReport& report, Duration took, Duration retry_in) {
+void LogObserver::attempt_ended(const TicketView& ticket, const AttemptReport& report, Duration took,
+                                Duration retry_in) {
     if (retry_in < Duration::zero()) {
         log_.debug("task_execution_attempt", {{"ticket_id", ticket.ticket_id},
                                               {"attempt", ticket.attempt},
@@ -93,16 +97,19 @@ void LogObserver::dependency_wait_ended(const TicketView& ticket, std::string_vi
         log_.debug("dependencies_ready", {{"ticket_id", ticket.ticket_id}, {"waited_seconds", to_seconds(waited)}});
         return;
     }
-    log_.warning(result == "timeout" ? "dependency_timeout" : "dependency_check_failed",
-                 {{"ticket_id", ticket.ticket_id}, {"plan_id", ticket.plan_id}, {"waited_seconds", to_seconds(waited)}});
+    log_.warning(
+        result == "timeout" ? "dependency_timeout" : "dependency_check_failed",
+        {{"ticket_id", ticket.ticket_id}, {"plan_id", ticket.plan_id}, {"waited_seconds", to_seconds(waited)}});
 }
 
 void LogObserver::duplicate_suppressed(const TicketView& ticket) {
-    log_.info("duplicate_ticket_skipped", {{"ticket_id", ticket.ticket_id}, {"task_type", to_string(ticket.task_type)}});
+    log_.info("duplicate_ticket_skipped",
+              {{"ticket_id", ticket.ticket_id}, {"task_type", to_string(ticket.task_type)}});
 }
 
 void LogObserver::stop_requested(const TicketView& ticket, StopReason reason) {
-    log_.info("task_stop_requested", {{"ticket_id", ticket.ticket_id}, {"attempt", ticket.attempt}, {"reason", to_string(reason)}});
+    log_.info("task_stop_requested",
+              {{"ticket_id", ticket.ticket_id}, {"attempt", ticket.attempt}, {"reason", to_string(reason)}});
 }
 
 void LogObserver::stop_finished(const TicketView& ticket, StopReason reason, Duration took) {

@@ -16,7 +16,8 @@ public:
     void ticket_consumed(const TicketView& ticket) override;
     void ticket_moved(const TicketView& ticket, State from, Event event, State to, std::string_view reason) override;
     void attempt_started(const TicketView& ticket, Duration queue_wait) override;
-    void attempt_ended(const TicketView& ticket, const AttemptReport& report, Duration took, Duration retry_in) override;
+    void attempt_ended(const TicketView& ticket, const AttemptReport& report, Duration took,
+                       Duration retry_in) override;
     void dependency_wait_ended(const TicketView& ticket, std::string_view result, Duration waited) override;
     void duplicate_suppressed(const TicketView& ticket) override;
     void stop_requested(const TicketView& ticket, StopReason reason) override;

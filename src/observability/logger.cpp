@@ -32,7 +32,8 @@ constexpr std::size_t kLineReserve = 64;
 
 std::string upper(std::string_view text) {
     std::string out(text);
-    std::ranges::transform(out, out.begin(), [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+    std::ranges::transform(out, out.begin(),
+                           [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
     return out;
 }
 
@@ -56,17 +57,19 @@ std::string number_text(double number) {
 }
 
 bool is_token_character(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' ||
-           c == '~' || c == '+' || c == '/' || c == '=';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+           c == '_' || c == '~' || c == '+' || c == '/' || c == '=';
 }
 
 void mask_bearer(std::string& text) {
-    for (const std::string_view word : {std::string_view("Bearer "), std::string_view("bearer "), std::string_view("Basic ")}) {
+    for (const std::string_view word :
+         {std::string_view("Bearer "), std::string_view("bearer "), std::string_view("Basic ")}) {
         std::size_t at = 0;
         while ((at = text.find(word, at)) != std::string::npos) {
             at += word.size();
             std::size_t end = at;
-            while (end < text.size() && is_token_character(text[end])) ++end;
+            while (end < text.size() && is_token_character(text[end]))
+                ++end;
             if (end - at >= kShortestSecret) text.replace(at, end - at, kMask);
         }
     }
@@ -159,8 +162,10 @@ struct Log::State {
 
     // How many lines of this event were left out before this one; nothing: this one is left out too.
     std::optional<std::uint64_t> admit(LogLevel at, std::string_view event);
-    std::string json_line(LogLevel at, std::string_view event, std::span<const LogField> fields, std::uint64_t left_out);
-    std::string text_line(LogLevel at, std::string_view event, std::span<const LogField> fields, std::uint64_t left_out);
+    std::string json_line(LogLevel at, std::string_view event, std::span<const LogField> fields,
+                          std::uint64_t left_out);
+    std::string text_line(LogLevel at, std::string_view event, std::span<const LogField> fields,
+                          std::uint64_t left_out);
     void append_value(std::string& out, const LogField& field, bool json);
     void enqueue(LogLevel at, std::string line, std::string json);
     void report_losses();
@@ -239,7 +244,8 @@ void Log::State::append_value(std::string& out, const LogField& field, bool json
     }
 }
 
-std::string Log::State::json_line(LogLevel at, std::string_view event, std::span<const LogField> fields, std::uint64_t left_out) {
+std::string Log::State::json_line(LogLevel at, std::string_view event, std::span<const LogField> fields,
+                                  std::uint64_t left_out) {
     std::string line;
     line.reserve(384);
     JsonObjectWriter json(line);
@@ -252,7 +258,8 @@ std::string Log::State::json_line(LogLevel at, std::string_view event, std::span
     json.text("component", "worker-agent");
     bool cut = false;
     for (const LogField& field : fields) {
-        if (const auto* words = std::get_if<std::string_view>(&field.value); words != nullptr && words->empty()) continue;
+        if (const auto* words = std::get_if<std::string_view>(&field.value); words != nullptr && words->empty())
+            continue;
         const std::size_t before = line.size();
         append_value(json.key(utf8_prefix(field.key, 100)), field, true);
         if (line.size() > kMaxLogLine - kLineReserve) {
@@ -267,14 +274,16 @@ std::string Log::State::json_line(LogLevel at, std::string_view event, std::span
     return line;
 }
 
-std::string Log::State::text_line(LogLevel at, std::string_view event, std::span<const LogField> fields, std::uint64_t left_out) {
+std::string Log::State::text_line(LogLevel at, std::string_view event, std::span<const LogField> fields,
+                                  std::uint64_t left_out) {
     std::string line = iso_time(clock.wall_now());
     line += ' ';
     line += to_string(at);
     line.append(at == LogLevel::kInfo ? 4 : at == LogLevel::kDebug || at == LogLevel::kError ? 3 : 1, ' ');
     line += one_line(utf8_prefix(event, 200));
     for (const LogField& field : fields) {
-        if (const auto* words = std::get_if<std::string_view>(&field.value); words != nullptr && words->empty()) continue;
+        if (const auto* words = std::get_if<std::string_view>(&field.value); words != nullptr && words->empty())
+            continue;
         const std::size_t before = line.size();
         line += ' ';
         line += one_line(utf8_prefix(field.key, 100));
@@ -329,7 +338,8 @@ void Log::State::report_losses() {
         std::string line = text ? text_line(LogLevel::kWarning, event, all, 0) : json;
         enqueue(LogLevel::kWarning, std::move(line), std::move(json));
     };
-    for (const auto& [event, count] : quiet) say("log_lines_suppressed", {{"suppressed_event", event}, {"count", count}});
+    for (const auto& [event, count] : quiet)
+        say("log_lines_suppressed", {{"suppressed_event", event}, {"count", count}});
     if (lost > 0) say("log_lines_dropped", {{"count", lost}});
 }
 
@@ -347,7 +357,8 @@ bool Log::State::write_out(std::string_view bytes) {
             continue;
         }
         // No more than a pipe that says "ready" takes without blocking: a stuck reader must not hold up the end.
-        const ssize_t written = ::write(options.descriptor, bytes.data(), std::min<std::size_t>(bytes.size(), PIPE_BUF));
+        const ssize_t written =
+            ::write(options.descriptor, bytes.data(), std::min<std::size_t>(bytes.size(), PIPE_BUF));
         if (written > 0) bytes.remove_prefix(static_cast<std::size_t>(written));
         if (written < 0 && errno != EAGAIN && errno != EINTR) return false;  // nobody reads any more
     }
@@ -392,9 +403,15 @@ Log::~Log() {
     state_->thread.join();
 }
 
-bool Log::enabled(LogLevel level) const { return level >= state_->level.load(std::memory_order_relaxed); }
-void Log::set_level(LogLevel level) { state_->level = level; }
-LogLevel Log::level() const { return state_->level; }
+bool Log::enabled(LogLevel level) const {
+    return level >= state_->level.load(std::memory_order_relaxed);
+}
+void Log::set_level(LogLevel level) {
+    state_->level = level;
+}
+LogLevel Log::level() const {
+    return state_->level;
+}
 
 void Log::add_secret(std::string value) {
     if (value.size() < kShortestSecret) return;

@@ -1,9 +1,9 @@
 // Structured log lines: JSON or human text, to stderr, never in the way.
 //
-// log() formats on the caller's thread and hands the line to a writer thread through a bounded queue; when the reader of
-// stderr is stuck, lines are dropped and counted, and nobody waits. Lines are valid UTF-8, one line each, at most 16 KiB;
-// values of fields that are named like secrets, and known secret values anywhere, are masked. An event that repeats too fast
-// is thinned out: the next line of it says how many were left out.
+// log() formats on the caller's thread and hands the line to a writer thread through a bounded queue; when the reader
+// of stderr is stuck, lines are dropped and counted, and nobody waits. Lines are valid UTF-8, one line each, at most 16
+// KiB; values of fields that are named like secrets, and known secret values anywhere, are masked. An event that
+// repeats too fast is thinned out: the next line of it says how many were left out.
 //
 // Fields of a line: contract/metrics.md 8.
 #pragma once
@@ -56,11 +56,21 @@ public:
     void log(LogLevel level, std::string_view event, std::initializer_list<LogField> fields = {}) {
         if (enabled(level)) write(level, event, std::span(fields.begin(), fields.size()));
     }
-    void debug(std::string_view event, std::initializer_list<LogField> fields = {}) { log(LogLevel::kDebug, event, fields); }
-    void info(std::string_view event, std::initializer_list<LogField> fields = {}) { log(LogLevel::kInfo, event, fields); }
-    void warning(std::string_view event, std::initializer_list<LogField> fields = {}) { log(LogLevel::kWarning, event, fields); }
-    void error(std::string_view event, std::initializer_list<LogField> fields = {}) { log(LogLevel::kError, event, fields); }
-    void critical(std::string_view event, std::initializer_list<LogField> fields = {}) { log(LogLevel::kCritical, event, fields); }
+    void debug(std::string_view event, std::initializer_list<LogField> fields = {}) {
+        log(LogLevel::kDebug, event, fields);
+    }
+    void info(std::string_view event, std::initializer_list<LogField> fields = {}) {
+        log(LogLevel::kInfo, event, fields);
+    }
+    void warning(std::string_view event, std::initializer_list<LogField> fields = {}) {
+        log(LogLevel::kWarning, event, fields);
+    }
+    void error(std::string_view event, std::initializer_list<LogField> fields = {}) {
+        log(LogLevel::kError, event, fields);
+    }
+    void critical(std::string_view event, std::initializer_list<LogField> fields = {}) {
+        log(LogLevel::kCritical, event, fields);
+    }
 };
 
 enum class LogFormat : std::uint8_t { kAuto, kText, kJson };  // auto: text on a terminal, else JSON
@@ -71,16 +81,16 @@ inline constexpr std::size_t kMaxLogLine = 16 * 1024;
 struct LogOptions {
     LogLevel level = LogLevel::kInfo;
     LogFormat format = LogFormat::kAuto;
-    int descriptor = 2;                                 // not owned
-    std::function<void(std::string_view)> sink = {};    // instead of the descriptor; on the writer's thread
+    int descriptor = 2;                               // not owned
+    std::function<void(std::string_view)> sink = {};  // instead of the descriptor; on the writer's thread
     std::string version = {};
-    std::string instance_id = {};                       // AGENT_ID
-    std::vector<std::string> secrets = {};              // values that never appear; shorter than 6 bytes are ignored
+    std::string instance_id = {};           // AGENT_ID
+    std::vector<std::string> secrets = {};  // values that never appear; shorter than 6 bytes are ignored
     std::size_t queued_lines = 8192;
     std::size_t queued_bytes = 8 * 1024 * 1024;
-    std::size_t kept_lines = 2000;                      // for GET /api/v1/logs
-    double burst = 200;                                 // lines of one event at INFO and above before thinning …
-    double per_second = 50;                             // … and then this many a second; 0 = no thinning
+    std::size_t kept_lines = 2000;  // for GET /api/v1/logs
+    double burst = 200;             // lines of one event at INFO and above before thinning …
+    double per_second = 50;         // … and then this many a second; 0 = no thinning
 };
 
 // A line as it is kept for readers inside the process.
@@ -124,8 +134,8 @@ public:
     void write(LogLevel, std::string_view, std::span<const LogField>) override {}
 };
 
-// Masks known secrets, "Bearer …" and passwords in addresses. Total on any bytes; the result is valid UTF-8 without line ends
-// when `text` is.
+// Masks known secrets, "Bearer …" and passwords in addresses. Total on any bytes; the result is valid UTF-8 without
+// line ends when `text` is.
 [[nodiscard]] std::string redact(std::string_view text, const std::vector<std::string>& secrets);
 
 }  // namespace wa::observability

@@ -46,7 +46,8 @@ protected:
 
 TEST_F(LogTest, JsonLineHasTheFieldsOfTheContract) {
     Log log(options(), clock_);
-    log.info("ticket_execution_completed", {{"ticket_id", "t-1"}, {"task_duration_seconds", 1.5}, {"attempts", 2}, {"ok", true}, {"empty", ""}});
+    log.info("ticket_execution_completed",
+             {{"ticket_id", "t-1"}, {"task_duration_seconds", 1.5}, {"attempts", 2}, {"ok", true}, {"empty", ""}});
     const std::string text = written(log);
     ASSERT_TRUE(text.ends_with("\n"));
     const auto line = parse(text);
@@ -69,7 +70,8 @@ TEST_F(LogTest, TextForPeople) {
     given.format = LogFormat::kText;
     Log log(given, clock_);
     log.warning("something", {{"ticket_id", "t-1"}, {"error", "two words\nand \"more\""}});
-    EXPECT_EQ(written(log), "2025-12-31T22:26:40.123Z WARNING something ticket_id=t-1 error=\"two words and \\\"more\\\"\"\n");
+    EXPECT_EQ(written(log),
+              "2025-12-31T22:26:40.123Z WARNING something ticket_id=t-1 error=\"two words and \\\"more\\\"\"\n");
 }
 
 TEST_F(LogTest, LevelDecides) {
@@ -95,10 +97,11 @@ TEST_F(LogTest, EveryLineIsOneShortValidLine) {
     evil += std::string(100'000, 'x');
     log.info(evil, {{evil, evil}, {"b", evil}, {"c", evil}, {"d", evil}, {"e", evil}, {"f", evil}});
     log.info("ünïcode", {{"many", std::string(5000, '\n')}, {"cut", [] {
-                             std::string text;
-                             for (int i = 0; i < 3000; ++i) text += "\xC3\xA9";
-                             return text;
-                         }()}});
+                                                                 std::string text;
+                                                                 for (int i = 0; i < 3000; ++i)
+                                                                     text += "\xC3\xA9";
+                                                                 return text;
+                                                             }()}});
     const std::string text = written(log);
     EXPECT_EQ(std::ranges::count(text, '\n'), 2);
     EXPECT_TRUE(is_utf8(text));
@@ -142,7 +145,8 @@ TEST_F(LogTest, FloodsOfOneEventAreThinnedAndCounted) {
     given.burst = 10;
     given.per_second = 1;
     Log log(given, clock_);
-    for (int i = 0; i < 1000; ++i) log.error("broker_error", {{"i", i}});
+    for (int i = 0; i < 1000; ++i)
+        log.error("broker_error", {{"i", i}});
     log.error("something_else");
     std::string text = written(log);
     EXPECT_EQ(std::ranges::count(text, '\n'), 11);
@@ -150,7 +154,8 @@ TEST_F(LogTest, FloodsOfOneEventAreThinnedAndCounted) {
     log.error("broker_error");
     EXPECT_EQ(parse(written(log)).at("suppressed"), 990);
     // Gone quiet: said after a while all the same.
-    for (int i = 0; i < 5; ++i) log.error("broker_error");
+    for (int i = 0; i < 5; ++i)
+        log.error("broker_error");
     (void)written(log);
     clock_.advance(11s);
     for (int i = 0; i < 400 && text.find("log_lines_suppressed") == std::string::npos; ++i) {
@@ -172,7 +177,8 @@ TEST_F(LogTest, StuckReaderCostsNothingButLines) {
     {
         Log log(given, clock_);
         const auto began = std::chrono::steady_clock::now();
-        for (int i = 0; i < 20000; ++i) log.info("line", {{"i", i}});
+        for (int i = 0; i < 20000; ++i)
+            log.info("line", {{"i", i}});
         EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
         EXPECT_GT(log.dropped(), 0U);
         EXPECT_FALSE(log.flush(10ms));
@@ -185,7 +191,8 @@ TEST_F(LogTest, KeepsTheLastLinesForReaders) {
     LogOptions given = options();
     given.kept_lines = 5;
     Log log(given, clock_);
-    for (int i = 0; i < 20; ++i) log.log(i % 2 == 0 ? LogLevel::kInfo : LogLevel::kError, "e", {{"i", i}});
+    for (int i = 0; i < 20; ++i)
+        log.log(i % 2 == 0 ? LogLevel::kInfo : LogLevel::kError, "e", {{"i", i}});
     EXPECT_EQ(log.last_kept(), 20U);
     EXPECT_EQ(log.kept(0, LogLevel::kDebug, 100).size(), 5U);
     EXPECT_EQ(log.kept(18, LogLevel::kDebug, 100).size(), 2U);
@@ -202,10 +209,12 @@ TEST_F(LogTest, FromManyThreads) {
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
         threads.emplace_back([&, t] {
-            for (int i = 0; i < 500; ++i) log.info("e", {{"t", t}, {"i", i}});
+            for (int i = 0; i < 500; ++i)
+                log.info("e", {{"t", t}, {"i", i}});
         });
     }
-    for (std::thread& thread : threads) thread.join();
+    for (std::thread& thread : threads)
+        thread.join();
     const std::string text = written(log);
     EXPECT_EQ(std::ranges::count(text, '\n'), 2000);
 }
@@ -230,9 +239,10 @@ TEST_F(LogTest, FlowIsLoggedUnderTheStableNames) {
     commit.status = CommitStatus::kRetry;
     observer.commit_finished(commit, 1, 1ms);
     std::string text = written(log);
-    for (const char* word : {"ticket_execution_completed", "\"task_duration_seconds\":1.5", "ticket_execution_failed", "exit code 1",
-                             "dependency_timeout", "dependency_check_failed", "consumer_paused_backpressure",
-                             "consumer_resumed_backpressure", "publish_result_failed"}) {
+    for (const char* word :
+         {"ticket_execution_completed", "\"task_duration_seconds\":1.5", "ticket_execution_failed", "exit code 1",
+          "dependency_timeout", "dependency_check_failed", "consumer_paused_backpressure",
+          "consumer_resumed_backpressure", "publish_result_failed"}) {
         EXPECT_NE(text.find(word), std::string::npos) << word;
     }
     EXPECT_EQ(text.find("ticket_consumed"), std::string::npos);

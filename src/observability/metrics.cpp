@@ -8,16 +8,23 @@ namespace {
 
 constexpr std::string_view kPrefix = "worker_agent_";
 
-std::string named(std::string_view name) { return std::string(kPrefix) + std::string(name); }
+std::string named(std::string_view name) {
+    return std::string(kPrefix) + std::string(name);
+}
 
 std::vector<std::string> task_types() {
     std::vector<std::string> types;
-    for (std::size_t i = 0; i < kTaskTypeCount; ++i) types.emplace_back(to_string(static_cast<TaskType>(i)));
+    for (std::size_t i = 0; i < kTaskTypeCount; ++i)
+        types.emplace_back(to_string(static_cast<TaskType>(i)));
     return types;
 }
-Label task_type() { return {"task_type", task_types()}; }
+Label task_type() {
+    return {"task_type", task_types()};
+}
 
-Label closed(std::string name, std::vector<std::string> values) { return {std::move(name), std::move(values)}; }
+Label closed(std::string name, std::vector<std::string> values) {
+    return {std::move(name), std::move(values)};
+}
 
 std::vector<std::string> with_unknown(std::vector<std::string> values) {
     values.emplace_back("unknown");
@@ -26,7 +33,8 @@ std::vector<std::string> with_unknown(std::vector<std::string> values) {
 
 std::string lower(std::string_view text) {
     std::string out(text);
-    std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    std::ranges::transform(out, out.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
     return out;
 }
 
@@ -48,7 +56,8 @@ std::string_view error_type(const Settlement& settlement) {
         case Outcome::kCompleted:
         case Outcome::kExecutionFailed: break;
     }
-    return value_of(settlement.result.metadata, "reason") == to_string(ErrorCode::kNotAllowed) ? "not_allowed" : "execution_failed";
+    return value_of(settlement.result.metadata, "reason") == to_string(ErrorCode::kNotAllowed) ? "not_allowed"
+                                                                                               : "execution_failed";
 }
 
 // How one attempt ended, in the words of the executors' counters.
@@ -77,15 +86,20 @@ std::string_view cancel_reason(Outcome outcome, const Settlement& settlement) {
     return why.empty() ? "user_request" : "other";
 }
 
-std::vector<std::string> runtimes() { return {"k8s", "docker", "lambda", "local", "code_forge", "simulation"}; }
-std::vector<std::string> fallback_reasons() { return {"disabled", "unavailable", "timeout", "api_error", "error"}; }
+std::vector<std::string> runtimes() {
+    return {"k8s", "docker", "lambda", "local", "code_forge", "simulation"};
+}
+std::vector<std::string> fallback_reasons() {
+    return {"disabled", "unavailable", "timeout", "api_error", "error"};
+}
 
 }  // namespace
 
 template <class Metric>
 Metrics::PerType<Metric> Metrics::per_type(Family<Metric>& family) {
     PerType<Metric> metrics{};
-    for (std::size_t i = 0; i < kTaskTypeCount; ++i) metrics[i] = &family.with({to_string(static_cast<TaskType>(i))});
+    for (std::size_t i = 0; i < kTaskTypeCount; ++i)
+        metrics[i] = &family.with({to_string(static_cast<TaskType>(i))});
     return metrics;
 }
 
@@ -93,46 +107,54 @@ Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts
     : registry_(registry),
       clock_(clock),
       startup_(registry.counter(named("startup_total"), "Starts of this process.").with({})),
-      registered_(registry.counter(named("registered_total"), "Successful registrations with the Service Registry.").with({})),
+      registered_(
+          registry.counter(named("registered_total"), "Successful registrations with the Service Registry.").with({})),
       heartbeat_(registry
                      .counter(named("heartbeat_total"), "Heartbeats by how they ended.",
                               {closed("status", {"success", "failed", "not_found", "skipped"})})
                      .create_all()),
       deregistered_(registry.counter(named("deregistered_total"), "Successful deregistrations.").with({})),
-      executors_registered_(
-          registry.counter(named("executors_registered_total"), "Executors made at start, by task type.", {task_type()})),
-      consumed_(per_type(registry.counter(named("tickets_consumed_total"), "Tickets read and understood.", {task_type()}))),
-      processing_(per_type(registry.counter(named("tickets_processing_total"), "Tickets whose work was started.", {task_type()}))),
-      completed_(per_type(registry.counter(named("tickets_completed_total"), "Tickets that ended COMPLETED.", {task_type()}))),
+      executors_registered_(registry.counter(named("executors_registered_total"),
+                                             "Executors made at start, by task type.", {task_type()})),
+      consumed_(
+          per_type(registry.counter(named("tickets_consumed_total"), "Tickets read and understood.", {task_type()}))),
+      processing_(per_type(
+          registry.counter(named("tickets_processing_total"), "Tickets whose work was started.", {task_type()}))),
+      completed_(
+          per_type(registry.counter(named("tickets_completed_total"), "Tickets that ended COMPLETED.", {task_type()}))),
       failed_(registry
                   .counter(named("tickets_failed_total"), "Tickets that ended FAILED, by cause.",
                            {task_type(), closed("error_type", {"invalid_ticket", "dependency", "dependency_timeout",
-                                                               "execution_failed", "timeout", "deadline_exceeded", "cancelled",
-                                                               "preempted", "not_allowed"})})
+                                                               "execution_failed", "timeout", "deadline_exceeded",
+                                                               "cancelled", "preempted", "not_allowed"})})
                   .create_all()),
       active_tasks_(registry.gauge(named("active_tasks"), "Attempts under way.").with({})),
-      duration_(per_type(registry.histogram(named("task_duration_seconds"), "Execution time of a ticket, all attempts together.",
-                                            {task_type()}, {1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400}))),
+      duration_(per_type(registry.histogram(named("task_duration_seconds"),
+                                            "Execution time of a ticket, all attempts together.", {task_type()},
+                                            {1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400}))),
       in_flight_(registry.gauge(named("tickets_in_flight"), "Tickets admitted and not finished.").with({})),
       max_concurrent_(registry.gauge(named("max_concurrent_tickets"), "Limit of tickets in flight.").with({})),
       paused_total_(registry.counter(named("consumer_paused_total"), "Times that intake was closed.").with({})),
       resumed_total_(registry.counter(named("consumer_resumed_total"), "Times that intake was opened again.").with({})),
       pause_duration_(registry
-                          .histogram(named("consumer_pause_duration_seconds"), "Length of finished pauses of intake.", {},
-                                     {0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300})
+                          .histogram(named("consumer_pause_duration_seconds"), "Length of finished pauses of intake.",
+                                     {}, {0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300})
                           .with({})),
       paused_(registry.gauge(named("consumer_paused"), "1 while intake is closed.").with({})),
-      paused_since_(registry.gauge(named("consumer_paused_since_seconds"), "Length of the pause under way, 0 when open.").with({})),
+      paused_since_(
+          registry.gauge(named("consumer_paused_since_seconds"), "Length of the pause under way, 0 when open.")
+              .with({})),
       dependency_checks_(registry
                              .counter(named("dependency_checks_total"), "Ended waits for dependencies.",
                                       {closed("result", {"success", "failed", "timeout"})})
                              .create_all()),
       dependency_wait_(registry
-                           .histogram(named("dependency_wait_duration_seconds"), "Time spent waiting for dependencies.", {},
-                                      {1, 5, 10, 30, 60, 120, 300})
+                           .histogram(named("dependency_wait_duration_seconds"), "Time spent waiting for dependencies.",
+                                      {}, {1, 5, 10, 30, 60, 120, 300})
                            .with({})),
-      retries_(registry.counter(named("task_retries_total"), "Failed attempts that another attempt follows.",
-                                {task_type(), closed("attempt", {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10+"})})),
+      retries_(
+          registry.counter(named("task_retries_total"), "Failed attempts that another attempt follows.",
+                           {task_type(), closed("attempt", {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10+"})})),
       cancelled_(registry
                      .counter(named("tasks_cancelled_total"), "Tickets cancelled, by who or what asked.",
                               {closed("reason", {"preemption", "timeout", "user_request", "shutdown", "other"})})
@@ -143,76 +165,91 @@ Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts
                                             "From the request to stop until the work had really stopped.", {},
                                             {0.1, 0.5, 1, 2, 5, 10, 30, 60})
                                  .with({})),
-      duplicates_(registry.counter(named("duplicates_detected_total"), "Repeated tickets that were not run again.",
-                                   {closed("component", {"execution_engine"})})
+      duplicates_(registry
+                      .counter(named("duplicates_detected_total"), "Repeated tickets that were not run again.",
+                               {closed("component", {"execution_engine"})})
                       .with({"execution_engine"})),
-      duplicates_alias_(registry.counter(named("ticket_duplicates_detected_total"),
-                                         "Second name of worker_agent_duplicates_detected_total, for existing alerts.",
-                                         {closed("component", {"execution_engine"})})
+      duplicates_alias_(registry
+                            .counter(named("ticket_duplicates_detected_total"),
+                                     "Second name of worker_agent_duplicates_detected_total, for existing alerts.",
+                                     {closed("component", {"execution_engine"})})
                             .with({"execution_engine"})),
       results_published_(registry
                              .counter(named("results_published_total"), "Results made durable and visible.",
                                       {closed("status", {"COMPLETED", "FAILED"})})
                              .create_all()),
-      dlq_messages_(registry.counter(named("dlq_messages_total"), "Tickets put aside as dead letters.",
-                                     {closed("reason", {"max_retries_exceeded", "invalid_ticket", "decode_error",
-                                                        "deserialization_failed", "unsupported_task_type", "worker_crashed"}),
-                                      closed("task_type", with_unknown(task_types()))})),
-      retry_count_(per_type(registry.histogram(named("ticket_retry_count"), "Retries of tickets that were retried at all.",
-                                               {task_type()}, {1, 2, 3, 4, 5, 10, 20}))),
+      dlq_messages_(
+          registry.counter(named("dlq_messages_total"), "Tickets put aside as dead letters.",
+                           {closed("reason", {"max_retries_exceeded", "invalid_ticket", "decode_error",
+                                              "deserialization_failed", "unsupported_task_type", "worker_crashed"}),
+                            closed("task_type", with_unknown(task_types()))})),
+      retry_count_(
+          per_type(registry.histogram(named("ticket_retry_count"), "Retries of tickets that were retried at all.",
+                                      {task_type()}, {1, 2, 3, 4, 5, 10, 20}))),
       commits_(registry
                    .counter(named("offset_commit_total"), "Commits of results and offsets, by how they ended.",
                             {closed("status", {"success", "retry", "aborted", "fatal"})})
                    .create_all()),
-      execute_tasks_(registry
-                         .counter(named("execute_tasks_executed_total"), "EXECUTE attempts, by how they ended.",
-                                  {closed("status", {"success", "failed", "timeout", "not_allowed", "simulated", "cancelled"})})
-                         .create_all()),
+      execute_tasks_(
+          registry
+              .counter(named("execute_tasks_executed_total"), "EXECUTE attempts, by how they ended.",
+                       {closed("status", {"success", "failed", "timeout", "not_allowed", "simulated", "cancelled"})})
+              .create_all()),
       execute_duration_(registry.histogram(named("execute_duration_seconds"), "Length of EXECUTE attempts.",
-                                           {closed("runtime", runtimes())}, {0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600})),
-      runtime_fallbacks_(registry.counter(named("execute_runtime_fallbacks_total"), "Another runtime ran than was asked for.",
+                                           {closed("runtime", runtimes())},
+                                           {0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600})),
+      runtime_fallbacks_(registry.counter(named("execute_runtime_fallbacks_total"),
+                                          "Another runtime ran than was asked for.",
                                           {closed("from_runtime", runtimes()), closed("to_runtime", runtimes())})),
       local_executions_(registry
-                            .counter(named("local_executions_total"), "Commands run on this machine, by how they ended.",
+                            .counter(named("local_executions_total"),
+                                     "Commands run on this machine, by how they ended.",
                                      {closed("status", {"success", "failed", "timeout", "not_allowed", "killed"})})
                             .create_all()),
       local_duration_(registry
-                          .histogram(named("local_execution_duration_seconds"), "Length of commands run on this machine.", {},
+                          .histogram(named("local_execution_duration_seconds"),
+                                     "Length of commands run on this machine.", {},
                                      {0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300})
                           .with({})),
-      simulated_(registry.counter(named("simulated_results_total"), "Outcomes that nothing real stands behind.",
-                                  {task_type(), closed("reason", {"disabled", "unavailable", "timeout", "api_error", "error",
-                                                                  "requested"})})),
+      simulated_(registry.counter(
+          named("simulated_results_total"), "Outcomes that nothing real stands behind.",
+          {task_type(), closed("reason", {"disabled", "unavailable", "timeout", "api_error", "error", "requested"})})),
       timeouts_(registry.counter(named("task_timeouts_total"), "Attempts that ran out of their time.",
                                  {task_type(), Label{"executor", {}, 20}})),
       sla_violations_(registry
                           .counter(named("sla_violations_total"), "Tickets that missed what their SLA allows.",
                                    {task_type(), closed("reason", {"deadline", "timeout", "retries_exhausted"})})
                           .create_all()),
-      waiting_(registry
-                   .gauge(named("waiting_tasks"),
-                          "Tickets that wait: for dependencies, for an execution slot, or parked outside the in-flight window.",
-                          {closed("state", {"dependency", "slot", "parked"})})
-                   .create_all()),
+      waiting_(
+          registry
+              .gauge(
+                  named("waiting_tasks"),
+                  "Tickets that wait: for dependencies, for an execution slot, or parked outside the in-flight window.",
+                  {closed("state", {"dependency", "slot", "parked"})})
+              .create_all()),
       queue_wait_(per_type(registry.histogram(named("queue_wait_seconds"), "Wait for an execution slot.", {task_type()},
                                               {0.1, 0.5, 1, 5, 10, 30, 60, 300}))),
-      truncated_(registry.counter(named("output_truncated_total"), "Attempts whose output was cut.", {closed("runtime", runtimes())})),
+      truncated_(registry.counter(named("output_truncated_total"), "Attempts whose output was cut.",
+                                  {closed("runtime", runtimes())})),
       orphans_(registry.counter(named("orphans_removed_total"), "Leftovers of earlier processes removed.",
                                 {closed("runtime", runtimes())})),
       breakers_(registry.gauge(named("circuit_breaker_state"), "0 closed, 1 half-open, 2 open.", {Label{"backend"}})),
       http_requests_(registry.counter(named("http_requests_total"), "Requests to the worker's own API.",
-                                      {closed("method", {"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"}), Label{"route"},
-                                       Label{"status", {}, 40}})),
-      http_duration_(registry.histogram(named("http_request_duration_seconds"), "From the first byte of a request to its answer.",
-                                        {Label{"route"}}, {0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10})),
-      http_connections_(registry.gauge(named("http_connections"), "Open connections to the worker's own API.").with({})),
+                                      {closed("method", {"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"}),
+                                       Label{"route"}, Label{"status", {}, 40}})),
+      http_duration_(registry.histogram(named("http_request_duration_seconds"),
+                                        "From the first byte of a request to its answer.", {Label{"route"}},
+                                        {0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10})),
+      http_connections_(
+          registry.gauge(named("http_connections"), "Open connections to the worker's own API.").with({})),
       http_refused_(registry.counter(named("http_connections_refused_total"), "Connections over the limit.").with({})) {
     max_concurrent_.set(static_cast<double>(max_concurrent_tickets));
     register_additions(facts);
 }
 
 void Metrics::register_additions(const BuildFacts& facts) {
-    for (const TaskType type : {TaskType::kBuild, TaskType::kDeploy, TaskType::kTest, TaskType::kValidate, TaskType::kExecute}) {
+    for (const TaskType type :
+         {TaskType::kBuild, TaskType::kDeploy, TaskType::kTest, TaskType::kValidate, TaskType::kExecute}) {
         const std::string word = lower(to_string(type));
         fallbacks_[static_cast<std::size_t>(type)] =
             &registry_
@@ -225,9 +262,10 @@ void Metrics::register_additions(const BuildFacts& facts) {
         .set(1);
     registry_
         .gauge("neural_hive_service_info", "What this service is; always 1.",
-               {Label{"service"}, Label{"version"}, Label{"instance"}, Label{"component"}, Label{"layer"}, Label{"domain"},
-                Label{"environment"}})
-        .with({"worker-agents", facts.version, facts.agent_id, "worker-agent", "execucao", "task-execution", facts.environment})
+               {Label{"service"}, Label{"version"}, Label{"instance"}, Label{"component"}, Label{"layer"},
+                Label{"domain"}, Label{"environment"}})
+        .with({"worker-agents", facts.version, facts.agent_id, "worker-agent", "execucao", "task-execution",
+               facts.environment})
         .set(1);
     registry_.before_scrape([this] {
         const std::int64_t since = paused_at_ns_.load();
@@ -237,8 +275,12 @@ void Metrics::register_additions(const BuildFacts& facts) {
     });
 }
 
-void Metrics::executor_registered(TaskType type) { executors_registered_.with({to_string(type)}).add(); }
-void Metrics::heartbeat(std::string_view status) { heartbeat_.with({status}).add(); }
+void Metrics::executor_registered(TaskType type) {
+    executors_registered_.with({to_string(type)}).add();
+}
+void Metrics::heartbeat(std::string_view status) {
+    heartbeat_.with({status}).add();
+}
 void Metrics::orphans_removed(std::string_view runtime, std::size_t count) {
     orphans_.with({runtime}).add(static_cast<double>(count));
 }
@@ -263,7 +305,9 @@ void Metrics::http_connections(std::size_t open, std::uint64_t refused) {
     http_refused_.set_to(static_cast<double>(refused));
 }
 
-void Metrics::ticket_consumed(const TicketView& ticket) { of(consumed_, ticket.task_type).add(); }
+void Metrics::ticket_consumed(const TicketView& ticket) {
+    of(consumed_, ticket.task_type).add();
+}
 
 void Metrics::ticket_moved(const TicketView& ticket, State, Event, State to, std::string_view) {
     if (to == State::kHandedBack && !retried_.empty()) retried_.erase(std::string(ticket.ticket_id));
@@ -293,7 +337,8 @@ void Metrics::attempt_ended(const TicketView& ticket, const AttemptReport& repor
     count_execution(ticket, report, took, status);
 }
 
-void Metrics::count_execution(const TicketView& ticket, const AttemptReport& report, Duration took, std::string_view status) {
+void Metrics::count_execution(const TicketView& ticket, const AttemptReport& report, Duration took,
+                              std::string_view status) {
     const std::string_view fallback_reason = value_of(report.metadata, "fallback_reason");
     if (Family<Counter>* fallback = fallbacks_[static_cast<std::size_t>(ticket.task_type)]; fallback != nullptr) {
         if (!fallback_reason.empty()) fallback->with({fallback_reason}).add();

@@ -1,5 +1,6 @@
-// The worker's metrics: exactly the names, labels and buckets of contract/metrics.md that the engine, the executors' reports
-// and the HTTP side move. What other adapters move (Kafka, registry, back-ends) they register in the same Registry.
+// The worker's metrics: exactly the names, labels and buckets of contract/metrics.md that the engine, the executors'
+// reports and the HTTP side move. What other adapters move (Kafka, registry, back-ends) they register in the same
+// Registry.
 //
 // Metrics is a FlowObserver: the engine's loop moves it, the HTTP thread scrapes it.
 #pragma once
@@ -45,7 +46,8 @@ public:
     void ticket_consumed(const TicketView& ticket) override;
     void ticket_moved(const TicketView& ticket, State from, Event event, State to, std::string_view reason) override;
     void attempt_started(const TicketView& ticket, Duration queue_wait) override;
-    void attempt_ended(const TicketView& ticket, const AttemptReport& report, Duration took, Duration retry_in) override;
+    void attempt_ended(const TicketView& ticket, const AttemptReport& report, Duration took,
+                       Duration retry_in) override;
     void dependency_wait_ended(const TicketView& ticket, std::string_view result, Duration waited) override;
     void duplicate_suppressed(const TicketView& ticket) override;
     void stop_requested(const TicketView& ticket, StopReason reason) override;
@@ -127,8 +129,9 @@ private:
     Counter& http_refused_;
 
     // Engine's loop only.
-    std::unordered_map<std::string, std::int32_t> retried_;  // tickets between two attempts; at most the in-flight window
-    std::string stopped_ticket_;                             // whose stop has just finished, and why
+    std::unordered_map<std::string, std::int32_t>
+        retried_;                 // tickets between two attempts; at most the in-flight window
+    std::string stopped_ticket_;  // whose stop has just finished, and why
     std::optional<StopReason> stopped_why_;
     bool pause_counted_ = false;
     std::atomic<std::int64_t> paused_at_ns_{-1};  // monotonic; -1 = open

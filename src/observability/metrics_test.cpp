@@ -41,20 +41,32 @@ protected:
 };
 
 TEST_F(MetricsTest, KnownLabelSetsAreThereFromTheStart) {
-    for (const char* series :
-         {"worker_agent_startup_total", "worker_agent_registered_total", "worker_agent_heartbeat_total{status=\"success\"}",
-          "worker_agent_deregistered_total", "worker_agent_tickets_consumed_total{task_type=\"BUILD\"}",
-          "worker_agent_tickets_processing_total{task_type=\"EXECUTE\"}", "worker_agent_tickets_completed_total{task_type=\"TEST\"}",
-          "worker_agent_tickets_failed_total{task_type=\"EXECUTE\",error_type=\"timeout\"}", "worker_agent_active_tasks",
-          "worker_agent_task_duration_seconds_count{task_type=\"EXECUTE\"}", "worker_agent_tickets_in_flight",
-          "worker_agent_consumer_paused_total", "worker_agent_consumer_resumed_total",
-          "worker_agent_consumer_pause_duration_seconds_count", "worker_agent_consumer_paused",
-          "worker_agent_consumer_paused_since_seconds", "worker_agent_dependency_checks_total{result=\"failed\"}",
-          "worker_agent_dependency_wait_duration_seconds_count", "worker_agent_tasks_cancelled_total{reason=\"user_request\"}",
-          "worker_agent_results_published_total{status=\"COMPLETED\"}", "worker_agent_duplicates_detected_total{component=\"execution_engine\"}",
-          "worker_agent_ticket_duplicates_detected_total{component=\"execution_engine\"}",
-          "worker_agent_execute_fallback_total{reason=\"unavailable\"}", "worker_agent_local_executions_total{status=\"killed\"}",
-          "worker_agent_sla_violations_total{task_type=\"EXECUTE\",reason=\"deadline\"}", "worker_agent_waiting_tasks{state=\"dependency\"}"}) {
+    for (const char* series : {"worker_agent_startup_total",
+                               "worker_agent_registered_total",
+                               "worker_agent_heartbeat_total{status=\"success\"}",
+                               "worker_agent_deregistered_total",
+                               "worker_agent_tickets_consumed_total{task_type=\"BUILD\"}",
+                               "worker_agent_tickets_processing_total{task_type=\"EXECUTE\"}",
+                               "worker_agent_tickets_completed_total{task_type=\"TEST\"}",
+                               "worker_agent_tickets_failed_total{task_type=\"EXECUTE\",error_type=\"timeout\"}",
+                               "worker_agent_active_tasks",
+                               "worker_agent_task_duration_seconds_count{task_type=\"EXECUTE\"}",
+                               "worker_agent_tickets_in_flight",
+                               "worker_agent_consumer_paused_total",
+                               "worker_agent_consumer_resumed_total",
+                               "worker_agent_consumer_pause_duration_seconds_count",
+                               "worker_agent_consumer_paused",
+                               "worker_agent_consumer_paused_since_seconds",
+                               "worker_agent_dependency_checks_total{result=\"failed\"}",
+                               "worker_agent_dependency_wait_duration_seconds_count",
+                               "worker_agent_tasks_cancelled_total{reason=\"user_request\"}",
+                               "worker_agent_results_published_total{status=\"COMPLETED\"}",
+                               "worker_agent_duplicates_detected_total{component=\"execution_engine\"}",
+                               "worker_agent_ticket_duplicates_detected_total{component=\"execution_engine\"}",
+                               "worker_agent_execute_fallback_total{reason=\"unavailable\"}",
+                               "worker_agent_local_executions_total{status=\"killed\"}",
+                               "worker_agent_sla_violations_total{task_type=\"EXECUTE\",reason=\"deadline\"}",
+                               "worker_agent_waiting_tasks{state=\"dependency\"}"}) {
         EXPECT_EQ(value(series), "0.0") << series;
     }
     EXPECT_EQ(value("worker_agent_max_concurrent_tickets"), "10.0");
@@ -62,8 +74,12 @@ TEST_F(MetricsTest, KnownLabelSetsAreThereFromTheStart) {
 }
 
 TEST_F(MetricsTest, BucketsAreThoseOfTheContract) {
-    for (const char* edge : {"1.0", "5.0", "10.0", "30.0", "60.0", "120.0", "300.0", "600.0", "1800.0", "3600.0", "14400.0", "+Inf"}) {
-        EXPECT_EQ(value(std::string("worker_agent_task_duration_seconds_bucket{task_type=\"BUILD\",le=\"") + edge + "\"}"), "0.0") << edge;
+    for (const char* edge :
+         {"1.0", "5.0", "10.0", "30.0", "60.0", "120.0", "300.0", "600.0", "1800.0", "3600.0", "14400.0", "+Inf"}) {
+        EXPECT_EQ(
+            value(std::string("worker_agent_task_duration_seconds_bucket{task_type=\"BUILD\",le=\"") + edge + "\"}"),
+            "0.0")
+            << edge;
     }
     EXPECT_EQ(value("worker_agent_task_duration_seconds_bucket{task_type=\"BUILD\",le=\"1\"}"), "");
 }
@@ -118,17 +134,21 @@ TEST_F(MetricsTest, EndingsByCause) {
         Outcome outcome;
         const char* error_type;
     };
-    for (const Case& each : {Case{Outcome::kTimeout, "timeout"}, Case{Outcome::kDeadlineExceeded, "deadline_exceeded"},
-                             Case{Outcome::kDependencyFailed, "dependency"}, Case{Outcome::kDependencyTimeout, "dependency_timeout"},
-                             Case{Outcome::kCancelled, "cancelled"}, Case{Outcome::kPreempted, "preempted"}}) {
+    for (const Case& each :
+         {Case{Outcome::kTimeout, "timeout"}, Case{Outcome::kDeadlineExceeded, "deadline_exceeded"},
+          Case{Outcome::kDependencyFailed, "dependency"}, Case{Outcome::kDependencyTimeout, "dependency_timeout"},
+          Case{Outcome::kCancelled, "cancelled"}, Case{Outcome::kPreempted, "preempted"}}) {
         metrics_.ticket_settled(ticket(), result(each.outcome, 0));
-        EXPECT_EQ(value(std::string("worker_agent_tickets_failed_total{task_type=\"EXECUTE\",error_type=\"") + each.error_type + "\"}"), "1.0");
+        EXPECT_EQ(value(std::string("worker_agent_tickets_failed_total{task_type=\"EXECUTE\",error_type=\"") +
+                        each.error_type + "\"}"),
+                  "1.0");
     }
     Settlement refused = result(Outcome::kExecutionFailed);
     refused.result.metadata["reason"] = "not_allowed";
     metrics_.ticket_settled(ticket(), refused);
     EXPECT_EQ(value("worker_agent_tickets_failed_total{task_type=\"EXECUTE\",error_type=\"not_allowed\"}"), "1.0");
-    EXPECT_EQ(value("worker_agent_task_duration_seconds_count{task_type=\"EXECUTE\"}"), "1.0") << "without an attempt nothing took time";
+    EXPECT_EQ(value("worker_agent_task_duration_seconds_count{task_type=\"EXECUTE\"}"), "1.0")
+        << "without an attempt nothing took time";
     EXPECT_EQ(value("worker_agent_sla_violations_total{task_type=\"EXECUTE\",reason=\"deadline\"}"), "1.0");
     EXPECT_EQ(value("worker_agent_results_published_total{status=\"FAILED\"}"), "7.0");
 }
@@ -163,7 +183,8 @@ TEST_F(MetricsTest, SimulationAndFallbackAreSeen) {
     EXPECT_EQ(value("worker_agent_simulated_results_total{task_type=\"EXECUTE\",reason=\"unavailable\"}"), "1.0");
     EXPECT_EQ(value("worker_agent_execute_tasks_executed_total{status=\"simulated\"}"), "1.0");
     EXPECT_EQ(value("worker_agent_execute_tasks_executed_total{status=\"success\"}"), "0.0");
-    EXPECT_EQ(value("worker_agent_execute_runtime_fallbacks_total{from_runtime=\"docker\",to_runtime=\"simulation\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_execute_runtime_fallbacks_total{from_runtime=\"docker\",to_runtime=\"simulation\"}"),
+              "1.0");
     EXPECT_EQ(value("worker_agent_execute_fallback_total{reason=\"unavailable\"}"), "1.0");
 }
 

@@ -66,7 +66,9 @@ std::string metric_number(double value) {
     return out;
 }
 
-bool wants_open_metrics(std::string_view accept) { return accept.find("application/openmetrics-text") != std::string_view::npos; }
+bool wants_open_metrics(std::string_view accept) {
+    return accept.find("application/openmetrics-text") != std::string_view::npos;
+}
 
 Histogram::Histogram(const std::vector<double>& edges) : edges_(edges), buckets_(edges.size() + 1) {}
 
@@ -140,7 +142,8 @@ std::vector<FamilyBase::Values> FamilyBase::all_combinations() const {
 }
 
 template <class Metric>
-Family<Metric>::Family(std::string name, std::string help, Kind kind, std::vector<Label> labels, std::vector<double> edges)
+Family<Metric>::Family(std::string name, std::string help, Kind kind, std::vector<Label> labels,
+                       std::vector<double> edges)
     : FamilyBase(std::move(name), std::move(help), kind, std::move(labels)), edges_(std::move(edges)) {
     if (labels_.empty()) series({});
 }
@@ -167,7 +170,8 @@ Metric& Family<Metric>::with(std::initializer_list<std::string_view> values) {
 template <class Metric>
 Family<Metric>& Family<Metric>::create_all() {
     const std::scoped_lock lock(mutex_);
-    for (const Values& values : all_combinations()) series(values);
+    for (const Values& values : all_combinations())
+        series(values);
     return *this;
 }
 
@@ -176,7 +180,8 @@ void Family<Metric>::write(std::string& out, bool open_metrics) const {
     const std::scoped_lock lock(mutex_);
     std::string family_name = name_;
     // OpenMetrics names the family without the suffix that its samples carry.
-    if (open_metrics && kind_ == Kind::kCounter && family_name.ends_with("_total")) family_name.resize(family_name.size() - 6);
+    if (open_metrics && kind_ == Kind::kCounter && family_name.ends_with("_total"))
+        family_name.resize(family_name.size() - 6);
     out += "# HELP " + family_name + " " + escape(help_, open_metrics) + "\n# TYPE " + family_name + " ";
     out += kind_word(kind_);
     out += '\n';
@@ -185,7 +190,8 @@ void Family<Metric>::write(std::string& out, bool open_metrics) const {
         if constexpr (std::is_same_v<Metric, Histogram>) {
             const Histogram::Snapshot snapshot = metric->snapshot();
             for (std::size_t i = 0; i < edges_.size(); ++i) {
-                line(out, name_, "_bucket", with_edge(labels, metric_number(edges_[i])), static_cast<double>(snapshot.cumulative[i]));
+                line(out, name_, "_bucket", with_edge(labels, metric_number(edges_[i])),
+                     static_cast<double>(snapshot.cumulative[i]));
             }
             const auto count = static_cast<double>(snapshot.cumulative.back());
             line(out, name_, "_bucket", with_edge(labels, "+Inf"), count);
@@ -216,7 +222,8 @@ Family<Counter>& Registry::counter(std::string name, std::string help, std::vect
 Family<Gauge>& Registry::gauge(std::string name, std::string help, std::vector<Label> labels) {
     return family<Gauge>(Kind::kGauge, std::move(name), std::move(help), std::move(labels), {});
 }
-Family<Histogram>& Registry::histogram(std::string name, std::string help, std::vector<Label> labels, std::vector<double> edges) {
+Family<Histogram>& Registry::histogram(std::string name, std::string help, std::vector<Label> labels,
+                                       std::vector<double> edges) {
     return family<Histogram>(Kind::kHistogram, std::move(name), std::move(help), std::move(labels), std::move(edges));
 }
 
@@ -231,11 +238,13 @@ std::string Registry::expose(bool open_metrics) const {
         const std::scoped_lock lock(mutex_);
         before = before_;
     }
-    for (const auto& work : before) work();
+    for (const auto& work : before)
+        work();
     std::string out;
     out.reserve(64 * 1024);
     const std::scoped_lock lock(mutex_);
-    for (const auto& [name, family] : families_) family->write(out, open_metrics);
+    for (const auto& [name, family] : families_)
+        family->write(out, open_metrics);
     if (open_metrics) out += "# EOF\n";
     return out;
 }

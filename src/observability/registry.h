@@ -1,11 +1,11 @@
 // A small metrics registry with its own exposition.
 //
 // Why not prometheus-cpp: its serializer prints bucket edges as le="1", and recorded series and rules of existing
-// deployments match le="1.0" (contract/metrics.md 1); it has no OpenMetrics form and no guard against too many series. What
-// remains to be written is this file.
+// deployments match le="1.0" (contract/metrics.md 1); it has no OpenMetrics form and no guard against too many series.
+// What remains to be written is this file.
 //
-// Threading: everything may be called from any thread. A handle (Counter&, …) stays valid as long as the registry; keep it,
-// looking one up takes a lock.
+// Threading: everything may be called from any thread. A handle (Counter&, …) stays valid as long as the registry; keep
+// it, looking one up takes a lock.
 #pragma once
 
 #include <array>
@@ -121,11 +121,12 @@ public:
     Registry(const Registry&) = delete;
     Registry& operator=(const Registry&) = delete;
 
-    // The same name again gives the same family (WA_CHECK: of the same kind). A family without labels shows its series at
-    // once. Names of counters end in _total.
+    // The same name again gives the same family (WA_CHECK: of the same kind). A family without labels shows its series
+    // at once. Names of counters end in _total.
     Family<Counter>& counter(std::string name, std::string help, std::vector<Label> labels = {});
     Family<Gauge>& gauge(std::string name, std::string help, std::vector<Label> labels = {});
-    Family<Histogram>& histogram(std::string name, std::string help, std::vector<Label> labels, std::vector<double> edges);
+    Family<Histogram>& histogram(std::string name, std::string help, std::vector<Label> labels,
+                                 std::vector<double> edges);
 
     // Runs before each exposition, on the asking thread.
     void before_scrape(std::function<void()> work);
@@ -135,7 +136,8 @@ public:
 
 private:
     template <class Metric>
-    Family<Metric>& family(Kind kind, std::string name, std::string help, std::vector<Label> labels, std::vector<double> edges);
+    Family<Metric>& family(Kind kind, std::string name, std::string help, std::vector<Label> labels,
+                           std::vector<double> edges);
 
     mutable std::mutex mutex_;
     std::map<std::string, std::unique_ptr<FamilyBase>, std::less<>> families_;
@@ -147,6 +149,7 @@ private:
 // True when an Accept header asks for OpenMetrics.
 [[nodiscard]] bool wants_open_metrics(std::string_view accept);
 inline constexpr std::string_view kTextContentType = "text/plain; version=0.0.4; charset=utf-8";
-inline constexpr std::string_view kOpenMetricsContentType = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+inline constexpr std::string_view kOpenMetricsContentType =
+    "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 }  // namespace wa::observability

@@ -54,7 +54,8 @@ TEST(Registry, OpenMetricsNamesTheFamilyWithoutTotal) {
 TEST(Registry, LabelValuesCannotGrowWithoutEnd) {
     Registry registry;
     Family<Counter>& open = registry.counter("o_total", "", {{"suite", {}, 3}});
-    for (int i = 0; i < 1000; ++i) open.with({"s" + std::to_string(i)}).add();
+    for (int i = 0; i < 1000; ++i)
+        open.with({"s" + std::to_string(i)}).add();
     EXPECT_EQ(open.with({"other"}).value(), 997);
     Family<Counter>& closed = registry.counter("c_total", "", {{"status", {"ok"}}});
     closed.with({"made up"}).add();
@@ -69,7 +70,8 @@ TEST(Registry, LabelValuesCannotGrowWithoutEnd) {
 TEST(Registry, HistogramEdgesAreInclusive) {
     Registry registry;
     Histogram& histogram = registry.histogram("h", "", {}, {1, 5}).with({});
-    for (const double value : {0.5, 1.0, 1.1, 5.0, 5.1, -1.0, static_cast<double>(NAN)}) histogram.observe(value);
+    for (const double value : {0.5, 1.0, 1.1, 5.0, 5.1, -1.0, static_cast<double>(NAN)})
+        histogram.observe(value);
     const auto snapshot = histogram.snapshot();
     EXPECT_EQ(snapshot.cumulative, (std::vector<std::uint64_t>{3, 5, 6}));
     EXPECT_DOUBLE_EQ(snapshot.sum, 0.5 + 1 + 1.1 + 5 + 5.1 - 1);
@@ -88,10 +90,13 @@ TEST(Registry, MovedAndReadFromManyThreads) {
             }
         });
     }
-    for (int i = 0; i < 50; ++i) (void)registry.expose(i % 2 == 0);
-    for (std::thread& thread : threads) thread.join();
+    for (int i = 0; i < 50; ++i)
+        (void)registry.expose(i % 2 == 0);
+    for (std::thread& thread : threads)
+        thread.join();
     double total = 0;
-    for (int n = 0; n < 10; ++n) total += family.with({std::to_string(n)}).value();
+    for (int n = 0; n < 10; ++n)
+        total += family.with({std::to_string(n)}).value();
     EXPECT_EQ(total, 8000);
     EXPECT_EQ(histogram.snapshot().cumulative.back(), 8000U);
 }

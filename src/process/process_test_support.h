@@ -59,6 +59,13 @@ inline std::string read_proc(const std::string& path) {
     return text;
 }
 
+// 0 when it cannot be read.
+inline std::size_t count_entries(const std::string& folder) {
+    std::error_code error;
+    const std::filesystem::directory_iterator all(folder, error);
+    return error ? 0 : static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
 // True when the process exists and is no zombie.
 inline bool is_alive(pid_t pid) {
     const std::string text = read_proc("/proc/" + std::to_string(pid) + "/stat");

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::size_t open_descriptors() {
-    return static_cast<std::size_t>(std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator{}));
+    return count_entries("/proc/self/fd");
 }
 
 class TemporaryFolder {
@@ -743,8 +743,7 @@ TEST(Spawner, ManySpawnsLeakNothing) {
     bench.run(command({"/bin/true"}));
     const std::size_t before = open_descriptors();
     const auto helper_descriptors = [&] {
-        const std::string path = "/proc/" + std::to_string(bench.spawner->status().pid) + "/fd";
-        return std::distance(fs::directory_iterator(path), fs::directory_iterator{});
+        return count_entries("/proc/" + std::to_string(bench.spawner->status().pid) + "/fd");
     };
     const auto helper_before = helper_descriptors();
     constexpr int kTasks = 1000;

@@ -97,8 +97,9 @@ TEXT = CODE + (".S", ".py", ".md", ".yaml", ".yml", ".json", ".cmake", ".txt", "
 
 def listed_files():
     """Files that are in git or would be: ignored ones are nobody's business."""
-    listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=SOURCE,
-                             capture_output=True, check=True).stdout.decode()
+    # The checkout may belong to somebody else than the one who runs this.
+    command = ["git", "-c", f"safe.directory={SOURCE}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=SOURCE, capture_output=True, check=True).stdout.decode()
     return sorted(name for name in listing.split("\0") if name and (SOURCE / name).is_file())
 
 

@@ -60,7 +60,8 @@ TEST_F(BackupTest, ACopyMadeUnderLoadIsOneMoment) {
         for (int plan = 0; !stop; ++plan) {
             std::vector<NewTicket> tickets;
             for (int n = 0; n < 20; ++n) {
-                tickets.push_back(make_ticket("p" + std::to_string(plan) + "-" + std::to_string(n), "task", std::string(2000, 'p')));
+                tickets.push_back(
+                    make_ticket("p" + std::to_string(plan) + "-" + std::to_string(n), "task", std::string(2000, 'p')));
             }
             const auto done = wait<SubmitAnswer>([&](auto answer) {
                 store_->submit(make_request(std::move(tickets), "plan-" + std::to_string(plan)), answer);
@@ -69,7 +70,8 @@ TEST_F(BackupTest, ACopyMadeUnderLoadIsOneMoment) {
             ++written;
         }
     });
-    while (written < 20) std::this_thread::yield();
+    while (written < 20)
+        std::this_thread::yield();
     const auto done = backup();
     const int before_close = written;
     stop = true;
@@ -98,7 +100,8 @@ TEST_F(BackupTest, ACopyThatCannotBeMadeLeavesNothing) {
 
 TEST_F(BackupTest, ClosingEndsACopyUnderWay) {
     for (int plan = 0; plan < 20; ++plan) {
-        ASSERT_TRUE(submit(make_request({make_ticket("t" + std::to_string(plan), "task", std::string(900'000, 'x'))}, "p" + std::to_string(plan))));
+        ASSERT_TRUE(submit(make_request({make_ticket("t" + std::to_string(plan), "task", std::string(900'000, 'x'))},
+                                        "p" + std::to_string(plan))));
     }
     std::promise<bool> answered;
     store_->backup(target(), [&](Result<BackupAnswer> result) { answered.set_value(result.has_value()); });

@@ -38,7 +38,8 @@ Result<void> Book::load() {
     WA_TRY(next_record_, meta_int(db_, "next_record"));
     WA_TRY(const std::int64_t last_seq, db_.scalar("SELECT coalesce(max(seq),0) FROM tickets"));
     WA_TRY(const std::int64_t last_record, db_.scalar("SELECT coalesce(max(id),0) FROM records"));
-    if (next_seq_ <= last_seq || next_record_ <= last_record) return corrupt("the store's numbering does not fit its rows");
+    if (next_seq_ <= last_seq || next_record_ <= last_record)
+        return corrupt("the store's numbering does not fit its rows");
     WA_TRY(tombstones_, db_.scalar("SELECT EXISTS(SELECT 1 FROM tombstones)"));
     saved_seq_ = next_seq_;
     saved_record_ = next_record_;
@@ -49,7 +50,8 @@ Result<void> Book::load() {
         if (!found) return {};
         const auto phase = phase_of(statement.int64(0));
         const std::int64_t type = statement.int64(1);
-        if (!phase || type < 0 || type >= static_cast<std::int64_t>(kTaskTypeCount)) return corrupt("the counters cannot be read");
+        if (!phase || type < 0 || type >= static_cast<std::int64_t>(kTaskTypeCount))
+            return corrupt("the counters cannot be read");
         counters_[static_cast<std::size_t>(*phase)][static_cast<std::size_t>(type)] = statement.int64(2);
     }
 }
@@ -58,7 +60,8 @@ std::int64_t Book::open_tickets() const {
     std::int64_t sum = 0;
     for (std::size_t phase = 0; phase < kStoredPhaseCount; ++phase) {
         if (is_ended(static_cast<StoredPhase>(phase))) continue;
-        for (std::size_t type = 0; type < kTaskTypeCount; ++type) sum += counters_[phase][type] + deltas_[phase][type];
+        for (std::size_t type = 0; type < kTaskTypeCount; ++type)
+            sum += counters_[phase][type] + deltas_[phase][type];
     }
     return sum;
 }
@@ -67,7 +70,8 @@ std::int64_t Book::ended_tickets() const {
     std::int64_t sum = 0;
     for (std::size_t phase = 0; phase < kStoredPhaseCount; ++phase) {
         if (!is_ended(static_cast<StoredPhase>(phase))) continue;
-        for (std::size_t type = 0; type < kTaskTypeCount; ++type) sum += counters_[phase][type] + deltas_[phase][type];
+        for (std::size_t type = 0; type < kTaskTypeCount; ++type)
+            sum += counters_[phase][type] + deltas_[phase][type];
     }
     return sum;
 }
@@ -125,7 +129,12 @@ Result<void> Book::flush_plans() {
         const std::string counts = encode_counts(plan->counts);
         WA_TRY(sqlite::Statement * statement,
                db_.cached("UPDATE plans SET changed_at=?2,open=?3,total=?4,counts=?5 WHERE id=?1"));
-        WA_CHECKED(statement->bind(1, id).bind(2, delta.touched ? now_ : plan->changed_at).bind(3, open).bind(4, total).bind_blob(5, counts).run());
+        WA_CHECKED(statement->bind(1, id)
+                       .bind(2, delta.touched ? now_ : plan->changed_at)
+                       .bind(3, open)
+                       .bind(4, total)
+                       .bind_blob(5, counts)
+                       .run());
     }
     return {};
 }
@@ -134,9 +143,8 @@ Result<void> Book::flush_counters() {
     for (std::size_t phase = 0; phase < kStoredPhaseCount; ++phase) {
         for (std::size_t type = 0; type < kTaskTypeCount; ++type) {
             if (deltas_[phase][type] == 0) continue;
-            WA_TRY(sqlite::Statement * statement,
-                   db_.cached("INSERT INTO counters(phase,type,n) VALUES(?1,?2,?3) "
-                              "ON CONFLICT(phase,type) DO UPDATE SET n=excluded.n"));
+            WA_TRY(sqlite::Statement * statement, db_.cached("INSERT INTO counters(phase,type,n) VALUES(?1,?2,?3) "
+                                                             "ON CONFLICT(phase,type) DO UPDATE SET n=excluded.n"));
             WA_CHECKED(statement->bind(1, phase_code(static_cast<StoredPhase>(phase)))
                            .bind(2, static_cast<std::int64_t>(type))
                            .bind(3, counters_[phase][type] + deltas_[phase][type])

@@ -1,5 +1,5 @@
-// The write side's view of the file: rows in, rows out, counts kept in step. Owned by the writer thread. What is cached here
-// is put back when a transaction rolls back. Private to this folder.
+// The write side's view of the file: rows in, rows out, counts kept in step. Owned by the writer thread. What is cached
+// here is put back when a transaction rolls back. Private to this folder.
 #pragma once
 
 #include <array>
@@ -65,7 +65,8 @@ public:
     // Deletes the ticket and all that hangs on it; leaves a tombstone.
     [[nodiscard]] Result<void> purge(const TicketRow& row);
     // Back into the queue with a clean slate; attempt numbers go on. Takes the ticket out of the dead letters.
-    [[nodiscard]] Result<void> requeue(TicketRow& row, RecordKind kind, std::string_view actor, std::string_view reason);
+    [[nodiscard]] Result<void> requeue(TicketRow& row, RecordKind kind, std::string_view actor,
+                                       std::string_view reason);
     [[nodiscard]] Result<void> settle_dead_letter(std::int64_t born, bool replayed);
 
     [[nodiscard]] Result<std::int64_t> count_tombstones();

@@ -14,7 +14,8 @@ constexpr Tables make_tables() {
     Tables tables{};
     for (std::uint32_t n = 0; n < 256; ++n) {
         std::uint32_t value = n;
-        for (int bit = 0; bit < 8; ++bit) value = (value & 1U) != 0U ? 0xedb88320U ^ (value >> 1U) : value >> 1U;
+        for (int bit = 0; bit < 8; ++bit)
+            value = (value & 1U) != 0U ? 0xedb88320U ^ (value >> 1U) : value >> 1U;
         tables[0][n] = value;
     }
     for (std::size_t slice = 1; slice < 8; ++slice) {
@@ -78,7 +79,8 @@ std::uint32_t crc32(std::string_view bytes, std::uint32_t seed) {
               kCrc[4][(word >> 24U) & 0xffU] ^ kCrc[3][(word >> 32U) & 0xffU] ^ kCrc[2][(word >> 40U) & 0xffU] ^
               kCrc[1][(word >> 48U) & 0xffU] ^ kCrc[0][word >> 56U];
     }
-    for (; left > 0; --left, ++at) crc = kCrc[0][(crc ^ static_cast<unsigned char>(*at)) & 0xffU] ^ (crc >> 8U);
+    for (; left > 0; --left, ++at)
+        crc = kCrc[0][(crc ^ static_cast<unsigned char>(*at)) & 0xffU] ^ (crc >> 8U);
     return ~crc;
 }
 
@@ -86,16 +88,19 @@ std::uint64_t siphash(const HashKey& key, std::string_view bytes) {
     Sip sip{key[0] ^ 0x736f6d6570736575ULL, key[1] ^ 0x646f72616e646f6dULL, key[0] ^ 0x6c7967656e657261ULL,
             key[1] ^ 0x7465646279746573ULL};
     std::size_t at = 0;
-    for (; at + 8 <= bytes.size(); at += 8) sip.absorb(load8(bytes.data() + at));
+    for (; at + 8 <= bytes.size(); at += 8)
+        sip.absorb(load8(bytes.data() + at));
     sip.absorb(load(bytes.data() + at, bytes.size() - at) | (std::uint64_t{bytes.size() & 0xffU} << 56U));
     sip.v2 ^= 0xffU;
-    for (int n = 0; n < 4; ++n) sip.round();
+    for (int n = 0; n < 4; ++n)
+        sip.round();
     return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3;
 }
 
 void ByteWriter::fixed(std::uint64_t value, int bytes) {
     char buffer[8];
-    for (int n = 0; n < bytes; ++n) buffer[n] = static_cast<char>((value >> (8 * n)) & 0xffU);
+    for (int n = 0; n < bytes; ++n)
+        buffer[n] = static_cast<char>((value >> (8 * n)) & 0xffU);
     out_.append(buffer, static_cast<std::size_t>(bytes));
 }
 void ByteWriter::u48(std::int64_t value) {

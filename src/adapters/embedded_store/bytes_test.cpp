@@ -18,7 +18,8 @@ TEST(Bytes, HashMatchesTheKnownVector) {
     // From the authors of SipHash: key 00..0f, message 00..0e.
     const HashKey key{0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL};
     std::string message;
-    for (char c = 0; c < 15; ++c) message.push_back(c);
+    for (char c = 0; c < 15; ++c)
+        message.push_back(c);
     EXPECT_EQ(siphash(key, message), 0xa129ca6149be45e5ULL);
 }
 
@@ -61,7 +62,8 @@ TEST(Bytes, ReadingGarbageEndsAndStaysInside) {
     SeededRandom random(2);
     for (int round = 0; round < 5000; ++round) {
         std::string bytes(random.below(40), '\0');
-        for (auto& byte : bytes) byte = static_cast<char>(random.below(256));
+        for (auto& byte : bytes)
+            byte = static_cast<char>(random.below(256));
         ByteReader reader(bytes);
         for (int step = 0; step < 20; ++step) {
             switch (random.below(5)) {

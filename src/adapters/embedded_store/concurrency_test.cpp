@@ -24,8 +24,10 @@ TEST_F(ConcurrencyTest, WritersReadersEngineAndBackupsTogether) {
             for (int plan = 0; plan < kPlans; ++plan) {
                 const std::string name = "w" + std::to_string(writer) + "-p" + std::to_string(plan);
                 std::vector<NewTicket> tickets;
-                for (int n = 0; n < kTickets; ++n) tickets.push_back(make_ticket(name + "-t" + std::to_string(n)));
-                const auto done = wait<SubmitAnswer>([&](auto answer) { store_->submit(make_request(std::move(tickets), name), answer); });
+                for (int n = 0; n < kTickets; ++n)
+                    tickets.push_back(make_ticket(name + "-t" + std::to_string(n)));
+                const auto done = wait<SubmitAnswer>(
+                    [&](auto answer) { store_->submit(make_request(std::move(tickets), name), answer); });
                 if (done) created += done->tickets.size();
             }
         });
@@ -51,7 +53,8 @@ TEST_F(ConcurrencyTest, WritersReadersEngineAndBackupsTogether) {
     }
     threads.emplace_back([&] {
         for (int n = 0; !stop; ++n) {
-            const auto done = wait<BackupAnswer>([&](auto answer) { store_->backup(folder_.path() / ("b" + std::to_string(n)), answer); });
+            const auto done = wait<BackupAnswer>(
+                [&](auto answer) { store_->backup(folder_.path() / ("b" + std::to_string(n)), answer); });
             EXPECT_TRUE(done) << done.error().describe();
         }
     });
@@ -62,17 +65,20 @@ TEST_F(ConcurrencyTest, WritersReadersEngineAndBackupsTogether) {
     while (settled < kAll) {
         ASSERT_TRUE(engine.wait_records(settled + 1)) << settled;
         CommitBatch batch;
-        for (; settled < engine.records.size(); ++settled) batch.settlements.push_back(ending(engine.records[settled]));
+        for (; settled < engine.records.size(); ++settled)
+            batch.settlements.push_back(ending(engine.records[settled]));
         ASSERT_EQ(engine.commit(std::move(batch)).status, CommitStatus::kCommitted);
         engine.tickets->lookup({engine.records.back().key});
     }
     stop = true;
-    for (auto& thread : threads) thread.join();
+    for (auto& thread : threads)
+        thread.join();
     EXPECT_EQ(created, kAll);
     EXPECT_EQ(store_->counts().value(), (PhaseCounts{{StoredPhase::kCompleted, static_cast<std::int64_t>(kAll)}}));
     EXPECT_EQ(store_->unfinished().value(), 0);
     std::set<std::string> seen;
-    for (const auto& record : engine.records) EXPECT_TRUE(seen.insert(record.key).second) << record.key;
+    for (const auto& record : engine.records)
+        EXPECT_TRUE(seen.insert(record.key).second) << record.key;
 }
 
 TEST_F(ConcurrencyTest, GroupCommitServesManyAtOnce) {
@@ -101,7 +107,9 @@ TEST_F(ConcurrencyTest, ARefusedSubmitDoesNotHarmItsNeighbours) {
     constexpr int kSubmits = 100;
     for (int n = 0; n < kSubmits; ++n) {
         const bool clash = n % 3 == 0;
-        std::vector<NewTicket> tickets{make_ticket("fine-" + std::to_string(n)), clash ? make_ticket("taken", "t", "{}") : make_ticket("also-" + std::to_string(n))};
+        std::vector<NewTicket> tickets{
+            make_ticket("fine-" + std::to_string(n)),
+            clash ? make_ticket("taken", "t", "{}") : make_ticket("also-" + std::to_string(n))};
         store_->submit(make_request(std::move(tickets)), [&](Result<SubmitAnswer> answer) {
             ++(answer ? good : bad);
             if (good + bad == kSubmits) all.set_value();
@@ -145,7 +153,8 @@ TEST_F(ConcurrencyTest, ClosingAnswersWhatWasTaken) {
     std::atomic<int> answered = 0;
     constexpr int kSubmits = 200;
     for (int n = 0; n < kSubmits; ++n) {
-        store_->submit(make_request({make_ticket("t-" + std::to_string(n))}), [&](Result<SubmitAnswer>) { ++answered; });
+        store_->submit(make_request({make_ticket("t-" + std::to_string(n))}),
+                       [&](Result<SubmitAnswer>) { ++answered; });
     }
     store_->close(StopKind::kDrained);
     EXPECT_EQ(answered, kSubmits);
@@ -162,7 +171,8 @@ TEST_F(ConcurrencyTest, ALargeStorePagesQuickly) {
     open();
     for (int plan = 0; plan < kPlans; ++plan) {
         std::vector<NewTicket> tickets;
-        for (int n = 0; n < 1000; ++n) tickets.push_back(make_ticket(uuid4(random_), "task-" + std::to_string(n)));
+        for (int n = 0; n < 1000; ++n)
+            tickets.push_back(make_ticket(uuid4(random_), "task-" + std::to_string(n)));
         ASSERT_TRUE(submit(make_request(std::move(tickets), "plan-" + std::to_string(plan))));
     }
     const auto timed = [&](const TicketQuery& query) {

@@ -12,10 +12,10 @@ namespace wa::testing {
 namespace {
 
 struct Acknowledged {
-    std::map<std::string, std::size_t> plans;        // plan id -> tickets
-    std::map<std::string, std::string> submitted;    // ticket id -> payload's mark
-    std::map<std::string, bool> ended;               // ticket id -> completed
-    std::map<std::string, int> started;              // ticket id -> attempt
+    std::map<std::string, std::size_t> plans;      // plan id -> tickets
+    std::map<std::string, std::string> submitted;  // ticket id -> payload's mark
+    std::map<std::string, bool> ended;             // ticket id -> completed
+    std::map<std::string, int> started;            // ticket id -> attempt
 };
 
 void say(int fd, const std::string& line) {
@@ -42,11 +42,13 @@ void say(int fd, const std::string& line) {
         const std::size_t count = 1 + random.below(20);
         for (std::size_t n = 0; n < count; ++n) {
             const std::string id = random.chance(0.8) ? uuid4(random) : plan + "-" + std::to_string(n);
-            tickets.push_back(make_ticket(id, "task", "{\"pad\":\"" + std::string(random.below(3000), 'x') + "\",\"mark\":\"" + id + "\"}"));
+            tickets.push_back(make_ticket(
+                id, "task", "{\"pad\":\"" + std::string(random.below(3000), 'x') + "\",\"mark\":\"" + id + "\"}"));
         }
         store.submit(make_request(tickets, plan), [fd, plan](Result<SubmitAnswer> answer) {
             if (!answer) return say(fd, "X " + answer.error().describe() + "\n");
-            for (const auto& ticket : answer->tickets) say(fd, "S " + ticket.ticket_id + " " + plan + "\n");
+            for (const auto& ticket : answer->tickets)
+                say(fd, "S " + ticket.ticket_id + " " + plan + "\n");
             say(fd, "P " + plan + " " + std::to_string(answer->tickets.size()) + "\n");
         });
         engine.loop.run_for(std::chrono::milliseconds(random.below(3)));
@@ -60,12 +62,14 @@ void say(int fd, const std::string& line) {
                 continue;
             }
             const bool good = random.chance(0.7);
-            batch.settlements.push_back(ending(record, good ? Outcome::kCompleted : Outcome::kExecutionFailed, good ? "" : "no"));
+            batch.settlements.push_back(
+                ending(record, good ? Outcome::kCompleted : Outcome::kExecutionFailed, good ? "" : "no"));
             lines.push_back("E " + record.key + (good ? " 1" : " 0") + "\n");
         }
         if (batch.empty()) continue;
         if (engine.commit(std::move(batch)).status != CommitStatus::kCommitted) ::_exit(5);
-        for (const auto& line : lines) say(fd, line);
+        for (const auto& line : lines)
+            say(fd, line);
     }
 }
 

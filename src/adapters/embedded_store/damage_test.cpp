@@ -1,5 +1,5 @@
-// Files that are not what they should be: refused in words, and left as they are. Where a flipped bit cannot be seen at the
-// door, reading says so: wrong data is never handed out.
+// Files that are not what they should be: refused in words, and left as they are. Where a flipped bit cannot be seen at
+// the door, reading says so: wrong data is never handed out.
 #include <algorithm>
 #include <map>
 
@@ -23,30 +23,35 @@ protected:
         engine.start();
         for (int plan = 0; plan < plans; ++plan) {
             std::vector<NewTicket> tickets;
-            for (int n = 0; n < 8; ++n) tickets.push_back(make_ticket(uuid4(random_), "task-" + std::to_string(n)));
+            for (int n = 0; n < 8; ++n)
+                tickets.push_back(make_ticket(uuid4(random_), "task-" + std::to_string(n)));
             EXPECT_TRUE(submit(make_request(tickets, "plan-" + std::to_string(plan))));
             EXPECT_TRUE(engine.wait_records(static_cast<std::size_t>(plan + 1) * 8));
             CommitBatch batch;
             const auto* first = &engine.records[static_cast<std::size_t>(plan) * 8];
             for (int n = 0; n < 6; ++n) {
                 const bool good = n % 2 == 0;
-                batch.settlements.push_back(ending(first[n], good ? Outcome::kCompleted : Outcome::kTimeout, good ? "" : "too slow"));
+                batch.settlements.push_back(
+                    ending(first[n], good ? Outcome::kCompleted : Outcome::kTimeout, good ? "" : "too slow"));
             }
             EXPECT_EQ(engine.commit(std::move(batch)).status, CommitStatus::kCommitted);
         }
         TicketQuery all;
         all.limit = 1000;
         const auto page = store_->tickets(all);
-        for (const auto& ticket : page->tickets) expected[ticket.ticket_id] = describe(ticket.ticket_id).value();
+        for (const auto& ticket : page->tickets)
+            expected[ticket.ticket_id] = describe(ticket.ticket_id).value();
         return expected;
     }
 
     [[nodiscard]] Result<std::string> describe(const std::string& id) const {
         WA_TRY(const TicketDetail detail, store_->ticket(id));
         WA_TRY(const std::vector<AttemptRecord> attempts, store_->attempts(id));
-        std::string text = detail.summary.payload + "|" + std::string(to_string(detail.summary.phase)) + "|" + detail.result_json +
-                           "|" + detail.error + "|" + detail.summary.plan_id + "|" + detail.summary.task_id;
-        for (const auto& attempt : attempts) text += "|" + std::to_string(attempt.number) + attempt.outcome;
+        std::string text = detail.summary.payload + "|" + std::string(to_string(detail.summary.phase)) + "|" +
+                           detail.result_json + "|" + detail.error + "|" + detail.summary.plan_id + "|" +
+                           detail.summary.task_id;
+        for (const auto& attempt : attempts)
+            text += "|" + std::to_string(attempt.number) + attempt.outcome;
         return text;
     }
 
@@ -62,7 +67,8 @@ protected:
         for (const char* suffix : {"", "-wal", "-shm", "-lock", "-reserve"}) {
             std::filesystem::remove(db().string() + suffix);
         }
-        for (const auto& [path, bytes] : files) write_file(path, bytes);
+        for (const auto& [path, bytes] : files)
+            write_file(path, bytes);
     }
 
     Error refused() {
@@ -107,8 +113,8 @@ protected:
 };
 
 TEST_F(DamageTest, FilesOfOthersAreRefused) {
-    for (const std::string& bytes :
-         {std::string("not a database at all"), std::string(100'000, 'x'), std::string(100'000, '\0'), std::string("x"), std::string()}) {
+    for (const std::string& bytes : {std::string("not a database at all"), std::string(100'000, 'x'),
+                                     std::string(100'000, '\0'), std::string("x"), std::string()}) {
         write_file(db(), bytes);
         EXPECT_EQ(refused().code, ErrorCode::kCorrupt);
     }
@@ -202,7 +208,8 @@ TEST_F(DamageTest, OverwrittenStretchesAreRefusedOrHarmless) {
         std::string damaged = bytes;
         const std::size_t at = positions.below(bytes.size());
         const std::size_t length = std::min<std::size_t>(1 + positions.below(9000), bytes.size() - at);
-        for (std::size_t n = at; n < at + length; ++n) damaged[n] = static_cast<char>(round % 2 == 0 ? 0U : positions.below(256));
+        for (std::size_t n = at; n < at + length; ++n)
+            damaged[n] = static_cast<char>(round % 2 == 0 ? 0U : positions.below(256));
         restore({{db().string(), damaged}});
         EXPECT_EQ(refused_or_true(expected), 0U) << at << " +" << length;
         if (HasFailure()) FAIL() << at << " +" << length;
@@ -285,9 +292,10 @@ TEST_F(DamageTest, AMissingTableOrIndexIsRefused) {
     store_->close(StopKind::kDrained);
     store_.reset();
     const Files whole = files();
-    for (const char* sql : {"DROP TABLE payloads", "DROP INDEX tickets_by_phase", "DROP TABLE meta", "DELETE FROM meta",
-                            "UPDATE meta SET value='zz' WHERE key='hash_key'", "UPDATE meta SET value=1 WHERE key='next_seq'",
-                            "ALTER TABLE records RENAME COLUMN body TO text"}) {
+    for (const char* sql :
+         {"DROP TABLE payloads", "DROP INDEX tickets_by_phase", "DROP TABLE meta", "DELETE FROM meta",
+          "UPDATE meta SET value='zz' WHERE key='hash_key'", "UPDATE meta SET value=1 WHERE key='next_seq'",
+          "ALTER TABLE records RENAME COLUMN body TO text"}) {
         restore(whole);
         {
             auto raw = sqlite::Db::open(db(), SQLITE_OPEN_READWRITE);

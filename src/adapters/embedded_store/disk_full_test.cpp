@@ -59,7 +59,8 @@ TEST_F(DiskFullTest, TheSizeLimitRefusesSubmitsButNotEndings) {
     engine.start();
     ASSERT_TRUE(engine.wait_records(static_cast<std::size_t>(taken)));
     CommitBatch batch;
-    for (const auto& record : engine.records) batch.settlements.push_back(ending(record));
+    for (const auto& record : engine.records)
+        batch.settlements.push_back(ending(record));
     EXPECT_EQ(engine.commit(std::move(batch)).status, CommitStatus::kCommitted);
     check_kept("t-", taken);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -72,7 +73,7 @@ TEST_F(DiskFullTest, TheSizeLimitRefusesSubmitsButNotEndings) {
 
 // The system's own limit on file sizes stands in for a disk: writes fail in the middle of a transaction.
 TEST_F(DiskFullTest, AWriteThatFailsInTheMiddleLosesNothing) {
-    struct rlimit before {};
+    struct rlimit before{};
     ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
     const auto handler = ::signal(SIGXFSZ, SIG_IGN);
     open(quick(options()));
@@ -158,7 +159,8 @@ TEST_F(SmallDisk, EndingsFitIntoTheReserveAndAllHealsByItself) {
     ASSERT_TRUE(engine.wait_records(static_cast<std::size_t>(taken)));
     for (int n = 0; n < taken; n += 10) {
         CommitBatch batch;
-        for (int k = n; k < std::min(n + 10, taken); ++k) batch.settlements.push_back(ending(engine.records[static_cast<std::size_t>(k)]));
+        for (int k = n; k < std::min(n + 10, taken); ++k)
+            batch.settlements.push_back(ending(engine.records[static_cast<std::size_t>(k)]));
         const CommitResult done = engine.commit(std::move(batch));
         ASSERT_EQ(done.status, CommitStatus::kCommitted) << n << " of " << taken << ": " << done.error->describe();
     }

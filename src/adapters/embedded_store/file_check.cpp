@@ -43,7 +43,8 @@ Failure system_failure(int code, const std::string& what) {
 
 std::uint32_t big_endian(const char* at) {
     std::uint32_t value = 0;
-    for (int n = 0; n < 4; ++n) value = (value << 8U) | static_cast<unsigned char>(at[n]);
+    for (int n = 0; n < 4; ++n)
+        value = (value << 8U) | static_cast<unsigned char>(at[n]);
     return value;
 }
 
@@ -172,7 +173,8 @@ public:
         return add(add(before, bytes.substr(0, 8), big_), bytes.substr(kFrameHeader), big_) == frame_.stored;
     }
     [[nodiscard]] Result<void> load(std::int64_t index) {
-        const std::int64_t at = static_cast<std::int64_t>(kWalHeader) + index * static_cast<std::int64_t>(buffer_.size());
+        const std::int64_t at =
+            static_cast<std::int64_t>(kWalHeader) + index * static_cast<std::int64_t>(buffer_.size());
         if (read_at(fd_, buffer_.data(), buffer_.size(), at) != static_cast<ssize_t>(buffer_.size())) {
             return system_failure(errno, "read the log of the store");
         }
@@ -193,9 +195,9 @@ private:
     Frame frame_;
 };
 
-// SQLite believes the log up to the first frame that does not fit, and forgets the rest. That is right for the torn last
-// transaction of a power cut. But a transaction is begun only after the one before it was synced: two commits in one
-// unbroken run behind the damaged place mean that synced data was damaged.
+// SQLite believes the log up to the first frame that does not fit, and forgets the rest. That is right for the torn
+// last transaction of a power cut. But a transaction is begun only after the one before it was synced: two commits in
+// one unbroken run behind the damaged place mean that synced data was damaged.
 Result<void> inspect_frames(Log& log, Sums sums) {
     const std::int64_t frames = log.frames();
     std::int64_t index = 0;

@@ -1,5 +1,5 @@
-// Looks at the files before SQLite does, because SQLite repairs silently: it cuts a damaged log where the damage begins, and
-// it adopts a log that is left over beside a new file. Nothing here writes. Private to this folder.
+// Looks at the files before SQLite does, because SQLite repairs silently: it cuts a damaged log where the damage
+// begins, and it adopts a log that is left over beside a new file. Nothing here writes. Private to this folder.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ private:
 
 enum class FileState : std::uint8_t { kMissing, kOurs };
 
-// kUnsupported: another program's file, or a newer version than `newest`. kCorrupt: not a database, or the log belongs to
-// nothing, or holds whole transactions behind a damaged place.
+// kUnsupported: another program's file, or a newer version than `newest`. kCorrupt: not a database, or the log belongs
+// to nothing, or holds whole transactions behind a damaged place.
 [[nodiscard]] Result<FileState> inspect(const std::filesystem::path& path, std::int32_t newest);
 // The log alone. Ok for a missing or empty one and for the torn end that a power cut leaves.
 [[nodiscard]] Result<void> inspect_log(const std::filesystem::path& wal);

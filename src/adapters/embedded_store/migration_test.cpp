@@ -33,7 +33,8 @@ protected:
 
 TEST_F(MigrationTest, TheReleasedStepsRiseByOne) {
     std::int32_t expected = 1;
-    for (const auto& step : store::migrations()) EXPECT_EQ(step.version, expected++);
+    for (const auto& step : store::migrations())
+        EXPECT_EQ(step.version, expected++);
 }
 
 TEST_F(MigrationTest, AnOldStoreIsBackedUpAndMovedUp) {
@@ -67,7 +68,8 @@ TEST_F(MigrationTest, AStepThatFailsLeavesTheOldVersionWhole) {
     ASSERT_TRUE(submit(make_request({make_ticket("kept")})));
     store_->close(StopKind::kDrained);
     store_.reset();
-    const std::array steps{first(), Migration{2, "CREATE TABLE added(x)"}, Migration{3, "INSERT INTO nowhere VALUES(1)"}};
+    const std::array steps{first(), Migration{2, "CREATE TABLE added(x)"},
+                           Migration{3, "INSERT INTO nowhere VALUES(1)"}};
     const auto report = open_with(steps);
     ASSERT_FALSE(report);
     EXPECT_NE(report.error().describe().find("migration"), std::string::npos) << report.error().describe();

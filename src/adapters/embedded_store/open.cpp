@@ -1,5 +1,5 @@
-// From a path to a store that may be used: lock, look, check, migrate, take over. Until the file is accepted nothing in it
-// is written.
+// From a path to a store that may be used: lock, look, check, migrate, take over. Until the file is accepted nothing in
+// it is written.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -54,7 +54,8 @@ Result<bool> run_check(sqlite::Db& db, const char* pragma, CheckTime limit) {
         WA_TRY(sqlite::Statement statement, db.prepare(pragma));
         WA_TRY(const bool row, statement.step());
         if (!row || statement.text(0) != "ok") {
-            return corrupt("the store is damaged: " + std::string(row ? statement.text(0) : "no answer from the check"));
+            return corrupt("the store is damaged: " +
+                           std::string(row ? statement.text(0) : "no answer from the check"));
         }
         return true;
     };
@@ -64,7 +65,8 @@ Result<bool> run_check(sqlite::Db& db, const char* pragma, CheckTime limit) {
     return result;
 }
 
-// First whether the pages hang together, which is quick; then, with the time that is left, whether indexes and rows agree.
+// First whether the pages hang together, which is quick; then, with the time that is left, whether indexes and rows
+// agree.
 Result<bool> check_content(sqlite::Db& db, const Clock& clock, Duration time) {
     const CheckTime limit{&clock, clock.now() + time};
     WA_TRY(const bool whole, run_check(db, "PRAGMA quick_check(1)", limit));
@@ -75,11 +77,15 @@ Result<bool> check_content(sqlite::Db& db, const Clock& clock, Duration time) {
 // The tables and columns that this version works with. SQLite's check does not know what should be there.
 Result<void> check_tables(sqlite::Db& db) {
     constexpr std::array kQuestions{
-        "SELECT key,value FROM meta", "SELECT seq,id_key,plan,phase,body FROM tickets", "SELECT ticket_id FROM odd_ids",
-        "SELECT born,head,payload FROM payloads", "SELECT id,born,kind,body,result FROM records",
+        "SELECT key,value FROM meta",
+        "SELECT seq,id_key,plan,phase,body FROM tickets",
+        "SELECT ticket_id FROM odd_ids",
+        "SELECT born,head,payload FROM payloads",
+        "SELECT id,born,kind,body,result FROM records",
         "SELECT id,plan_id,name,intent_id,actor,created_at,changed_at,open,total,counts FROM plans",
         "SELECT key,born,active,at,first_at,replays,ticket_id,task_type,reason,error_type,error FROM dead_letters",
-        "SELECT n,id_key,ticket_id,phase,ended_at FROM tombstones", "SELECT phase,type,n FROM counters",
+        "SELECT n,id_key,ticket_id,phase,ended_at FROM tombstones",
+        "SELECT phase,type,n FROM counters",
         "SELECT 1 FROM tickets INDEXED BY tickets_by_key WHERE id_key=0",
         "SELECT 1 FROM tickets INDEXED BY tickets_by_plan WHERE plan=0",
         "SELECT 1 FROM tickets INDEXED BY tickets_by_phase WHERE phase=0"};
@@ -124,11 +130,13 @@ Result<void> configure(sqlite::Db& db) {
         WA_TRY(sqlite::Statement statement, db.prepare("PRAGMA journal_mode=WAL"));
         WA_TRY([[maybe_unused]] const bool row, statement.step());
         if (statement.text(0) != "wal") {
-            return fail(ErrorCode::kUnavailable, "store", "the file system of the state folder cannot hold a write-ahead log");
+            return fail(ErrorCode::kUnavailable, "store",
+                        "the file system of the state folder cannot hold a write-ahead log");
         }
     }
-    WA_CHECKED(db.exec("PRAGMA synchronous=FULL; PRAGMA secure_delete=FAST; PRAGMA temp_store=MEMORY;"
-                       "PRAGMA cache_size=-65536; PRAGMA journal_size_limit=16777216;"));
+    WA_CHECKED(
+        db.exec("PRAGMA synchronous=FULL; PRAGMA secure_delete=FAST; PRAGMA temp_store=MEMORY;"
+                "PRAGMA cache_size=-65536; PRAGMA journal_size_limit=16777216;"));
     return db.exec(("PRAGMA wal_autocheckpoint=" + std::to_string(kLogPages)).c_str());
 }
 
@@ -147,7 +155,8 @@ Result<void> take_over(Book& book, Random& random, OpenReport& report) {
                                     : handed_back   ? "handed back: the worker was stopped in good order"
                                                     : "the worker stopped in the middle of the attempt";
     WA_TRY(const std::int64_t released,
-           release_running(book, handed_back ? RecordKind::kHandedBack : RecordKind::kInterrupted, report.unclean, reason));
+           release_running(book, handed_back ? RecordKind::kHandedBack : RecordKind::kInterrupted, report.unclean,
+                           reason));
     (handed_back ? report.handed_back : report.interrupted) = released;
     WA_CHECKED(set_meta(db, "epoch", report.epoch));
     WA_CHECKED(set_meta(db, "backup", std::int64_t{0}));
@@ -187,7 +196,8 @@ Result<std::unique_ptr<Book>> accept(Checked file, const StoreOptions& options, 
     WA_TRY(std::unique_ptr<Book> book, Book::open(std::move(file.db), clock));
     WA_CHECKED(configure(book->db()));
     WA_CHECKED(take_over(*book, random, report));
-    sqlite3_db_config(book->db().raw(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);  // accepted: from now on it is ours
+    sqlite3_db_config(book->db().raw(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0,
+                      nullptr);  // accepted: from now on it is ours
     return book;
 }
 

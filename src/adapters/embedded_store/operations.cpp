@@ -7,7 +7,9 @@ namespace wa::store {
 
 namespace {
 
-bool is_failed(StoredPhase phase) { return wire_status(phase) == TicketStatus::kFailed; }
+bool is_failed(StoredPhase phase) {
+    return wire_status(phase) == TicketStatus::kFailed;
+}
 
 Error refusal(ErrorCode code, std::string message, std::string field = {}) {
     Error error = make_error(code, Retry::kNever, Fault::kInput, "store", std::move(message));
@@ -62,7 +64,8 @@ class Submit final : public Answering<SubmitAnswer> {
 public:
     Submit(SubmitRequest request, StoreCallback<SubmitAnswer> answer)
         : Answering(std::move(answer)), request_(std::move(request)) {
-        for (const auto& ticket : request_.tickets) bytes_ += ticket.payload.size() + 64;
+        for (const auto& ticket : request_.tickets)
+            bytes_ += ticket.payload.size() + 64;
     }
     [[nodiscard]] std::size_t tickets() const override { return request_.tickets.size(); }
     [[nodiscard]] std::size_t bytes() const override { return bytes_; }
@@ -72,12 +75,14 @@ public:
         known_.clear();
         value_.plan_id = request_.plan_id;
         value_.tickets.resize(request_.tickets.size());
-        for (std::size_t n = 0; n < request_.tickets.size() && !refused(); ++n) WA_CHECKED(classify(book, n));
+        for (std::size_t n = 0; n < request_.tickets.size() && !refused(); ++n)
+            WA_CHECKED(classify(book, n));
         WA_CHECKED(find_original(book));
         if (refused()) return {};
         WA_TRY(const std::int64_t plan,
                book.plan({request_.plan_id, request_.plan_name, request_.intent_id, request_.actor}));
-        for (std::size_t n = 0; n < request_.tickets.size(); ++n) WA_CHECKED(write(book, n, plan));
+        for (std::size_t n = 0; n < request_.tickets.size(); ++n)
+            WA_CHECKED(write(book, n, plan));
         return mark_original(book);
     }
 
@@ -172,7 +177,8 @@ private:
         if (out.disposition == Disposition::kSame) return {};
         if (out.disposition == Disposition::kRequeued) {
             TicketRow& row = known_.at(n);
-            WA_CHECKED(book.requeue(row, RecordKind::kResubmitted, request_.actor, "submitted again after it had failed"));
+            WA_CHECKED(
+                book.requeue(row, RecordKind::kResubmitted, request_.actor, "submitted again after it had failed"));
             out.phase = row.phase;
             out.queue_seq = row.seq;
             return {};
@@ -187,8 +193,8 @@ private:
         row.submitted_at = now_;
         row.ticket_id = ticket.ticket_id;
         row.task_id = ticket.task_id;
-        const TicketHead head{ticket.correlation_id, request_.intent_id, request_.actor,
-                              ticket.identity,       now_,               ticket.dependencies};
+        const TicketHead head{ticket.correlation_id, request_.intent_id, request_.actor, ticket.identity, now_,
+                              ticket.dependencies};
         WA_CHECKED(book.insert(row, head, ticket.payload));
         out.queue_seq = row.seq;
         return {};
@@ -238,10 +244,10 @@ public:
             WA_TRY(std::optional<TicketRow> row, book.find(id));
             if (!row) return refuse(unknown_ticket(id));
             if (!is_failed(row->phase)) {
-                return refuse(refusal(ErrorCode::kConflict,
-                                      "ticket " + id + " is " + std::string(to_string(row->phase)) +
-                                          "; only a failed one can be retried",
-                                      id));
+                return refuse(refusal(
+                    ErrorCode::kConflict,
+                    "ticket " + id + " is " + std::string(to_string(row->phase)) + "; only a failed one can be retried",
+                    id));
             }
             rows.push_back(std::move(*row));
         }
@@ -323,7 +329,8 @@ public:
         if (!allowed(*row)) {
             return refuse(refusal(ErrorCode::kConflict,
                                   "ticket " + patch_.ticket_id + " is " + std::string(to_string(row->phase)) +
-                                      "; it cannot be set to " + std::string(to_string(patch_.status)) + " from outside",
+                                      "; it cannot be set to " + std::string(to_string(patch_.status)) +
+                                      " from outside",
                                   patch_.ticket_id));
         }
         const Offset place = row->seq;
@@ -404,7 +411,8 @@ Result<std::optional<TicketRow>> dead_ticket(Book& book, std::int64_t key) {
     WA_TRY(const std::optional<LetterKey> letter, active_letter(book, key));
     if (!letter) return std::nullopt;
     WA_TRY(std::optional<TicketRow> row, book.find(letter->ticket_id));
-    if (!row || row->born != letter->born) return corrupt("dead letter " + std::to_string(key) + " points at no ticket");
+    if (!row || row->born != letter->born)
+        return corrupt("dead letter " + std::to_string(key) + " points at no ticket");
     return row;
 }
 Error unknown_letter(std::int64_t key) {
@@ -498,8 +506,9 @@ private:
 
     // One plan without open tickets, or a part of it. False: nothing (more) to purge.
     Result<bool> purge_one_plan(Book& book) {
-        WA_TRY(sqlite::Statement * statement,
-               book.db().cached("SELECT id,total FROM plans WHERE open=0 AND changed_at<?1 ORDER BY changed_at LIMIT 1"));
+        WA_TRY(
+            sqlite::Statement * statement,
+            book.db().cached("SELECT id,total FROM plans WHERE open=0 AND changed_at<?1 ORDER BY changed_at LIMIT 1"));
         std::int64_t id = 0;
         {
             const sqlite::Use use(*statement);
@@ -509,7 +518,8 @@ private:
             id = statement->int64(0);
         }
         WA_TRY(const std::vector<TicketRow> rows, rows_of(book, id, budget_, 0));
-        for (const auto& row : rows) WA_CHECKED(book.purge(row));
+        for (const auto& row : rows)
+            WA_CHECKED(book.purge(row));
         const auto done = static_cast<std::int64_t>(rows.size());
         value_.tickets += done;
         const bool whole = done < budget_;
@@ -536,7 +546,8 @@ private:
 
     static Result<std::vector<TicketRow>> rows_of(Book& book, std::int64_t plan, std::int64_t limit, Offset after) {
         WA_TRY(sqlite::Statement * statement,
-               book.db().cached("SELECT seq,id_key,plan,phase,body FROM tickets WHERE plan=?1 AND seq>?2 ORDER BY seq LIMIT ?3"));
+               book.db().cached(
+                   "SELECT seq,id_key,plan,phase,body FROM tickets WHERE plan=?1 AND seq>?2 ORDER BY seq LIMIT ?3"));
         const sqlite::Use use(*statement);
         statement->bind(1, plan).bind(2, after).bind(3, limit);
         std::vector<TicketRow> rows;
@@ -577,16 +588,19 @@ public:
     Settle(EncodedBatch batch, std::function<void(BatchAnswer)> answer)
         : batch_(std::move(batch)), answer_(std::move(answer)) {}
     [[nodiscard]] OperationKind kind() const override { return OperationKind::kEnding; }
-    [[nodiscard]] std::size_t tickets() const override { 
+    [[nodiscard]] std::size_t tickets() const override {
         return batch_.settlements.size() + batch_.intents.size() + batch_.ends.size();
     }
 
     Result<void> run(Book& book) override {
         requeued_.clear();
         added_ = false;
-        for (const auto& end : batch_.ends) WA_CHECKED(end_attempt(book, end));
-        for (const auto& intent : batch_.intents) WA_CHECKED(begin_attempt(book, intent));
-        for (const auto& settlement : batch_.settlements) WA_CHECKED(settle(book, settlement));
+        for (const auto& end : batch_.ends)
+            WA_CHECKED(end_attempt(book, end));
+        for (const auto& intent : batch_.intents)
+            WA_CHECKED(begin_attempt(book, intent));
+        for (const auto& settlement : batch_.settlements)
+            WA_CHECKED(settle(book, settlement));
         return {};
     }
     void committed(Feed& feed) override {
@@ -675,11 +689,13 @@ private:
     }
 
     static Result<void> write_letter(Book& book, const TicketRow& row, const DeadLetter& letter) {
-        WA_TRY(sqlite::Statement * statement,
-               book.db().cached(
-                   "INSERT INTO dead_letters(born,active,at,first_at,replays,ticket_id,task_type,reason,error_type,error) "
-                   "VALUES(?1,1,?2,?2,0,?3,?4,?5,?6,?7) ON CONFLICT(born) DO UPDATE SET active=1,at=excluded.at,"
-                   "task_type=excluded.task_type,reason=excluded.reason,error_type=excluded.error_type,error=excluded.error"));
+        WA_TRY(
+            sqlite::Statement * statement,
+            book.db().cached(
+                "INSERT INTO dead_letters(born,active,at,first_at,replays,ticket_id,task_type,reason,error_type,error) "
+                "VALUES(?1,1,?2,?2,0,?3,?4,?5,?6,?7) ON CONFLICT(born) DO UPDATE SET active=1,at=excluded.at,"
+                "task_type=excluded.task_type,reason=excluded.reason,error_type=excluded.error_type,error=excluded."
+                "error"));
         statement->bind(1, row.born).bind(2, book.now()).bind_text(3, row.ticket_id).bind_text(4, letter.task_type);
         return statement->bind_text(5, letter.reason).bind_text(6, letter.error_type).bind_text(7, letter.error).run();
     }
@@ -715,7 +731,8 @@ private:
         row.ticket_id = ticket.ticket_id;
         row.task_id = ticket.task_id;
         added_ = true;
-        return book.insert(row, {ticket.correlation_id, wanted.intent_id, "engine", {}, book.now(), ticket.dependencies},
+        return book.insert(row,
+                           {ticket.correlation_id, wanted.intent_id, "engine", {}, book.now(), ticket.dependencies},
                            ticket.payload);
     }
 
@@ -760,7 +777,8 @@ std::unique_ptr<Operation> retry_plan_operation(std::string plan_id, PlanRetry o
 std::unique_ptr<Operation> patch_operation(StatusPatch patch, StoreCallback<TicketSummary> answer) {
     return std::make_unique<Patch>(std::move(patch), std::move(answer));
 }
-std::unique_ptr<Operation> replay_operation(std::int64_t key, std::string actor, StoreCallback<SubmittedTicket> answer) {
+std::unique_ptr<Operation> replay_operation(std::int64_t key, std::string actor,
+                                            StoreCallback<SubmittedTicket> answer) {
     return std::make_unique<Replay>(key, std::move(actor), std::move(answer));
 }
 std::unique_ptr<Operation> discard_operation(std::int64_t key, std::string reason, std::string actor,

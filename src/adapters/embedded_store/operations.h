@@ -1,8 +1,8 @@
 // What the writer can do, one class for each kind of write. Private to this folder.
 //
-// run() may be called several times, because a transaction may be rolled back and tried again: it leaves its input alone and
-// starts from scratch. A refusal (unknown id, conflict) is part of the answer; an Error from run() means trouble with the
-// file and rolls the whole transaction back. A refused operation has written nothing.
+// run() may be called several times, because a transaction may be rolled back and tried again: it leaves its input
+// alone and starts from scratch. A refusal (unknown id, conflict) is part of the answer; an Error from run() means
+// trouble with the file and rolls the whole transaction back. A refused operation has written nothing.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ namespace wa::store {
 
 // What a transaction put into the queue, for the source.
 struct Feed {
-    Offset after = 0;   // the queue ended before this number when the transaction began
-    Offset end = 0;     // and before this one when it was committed
+    Offset after = 0;      // the queue ended before this number when the transaction began
+    Offset end = 0;        // and before this one when it was committed
     bool complete = true;  // every open ticket in [after, end) is in `records`
     std::vector<Record> records;
     std::vector<Offset> withdrawn;  // not to be started any more

@@ -16,8 +16,8 @@ namespace {
 constexpr Duration kReadAgain = std::chrono::seconds(1);
 constexpr Epoch kOnlyEpoch = 1;
 
-// The way back to the loop for answers that come from other threads. After shut() returned nothing is posted any more, so
-// the loop may go once the ports are gone, whatever the store's threads still have in hand.
+// The way back to the loop for answers that come from other threads. After shut() returned nothing is posted any more,
+// so the loop may go once the ports are gone, whatever the store's threads still have in hand.
 class Mailbox {
 public:
     explicit Mailbox(Post post) : post_(std::move(post)) {}
@@ -39,14 +39,15 @@ private:
 
 // -------------------------------------------------------------------- source
 
-// Records come by two ways: fresh from the writer while the source has seen everything before them, else by reading ahead
-// from the file. `next` is the line between what has passed through here and what has not.
+// Records come by two ways: fresh from the writer while the source has seen everything before them, else by reading
+// ahead from the file. `next` is the line between what has passed through here and what has not.
 struct EmbeddedSource::State : std::enable_shared_from_this<EmbeddedSource::State> {
     State(std::shared_ptr<EmbeddedStore::Impl> the_store, Post the_post, std::function<void(SourceInput)> the_deliver,
           EmbeddedSourceLimits the_limits)
         : store(std::move(the_store)),
           mailbox(std::make_shared<Mailbox>(std::move(the_post))),
-          deliver(std::move(the_deliver)), limits(the_limits) {}
+          deliver(std::move(the_deliver)),
+          limits(the_limits) {}
 
     void on_feed(const std::shared_ptr<store::Feed>& feed);
     void apply(store::Feed& feed);
@@ -111,7 +112,8 @@ void EmbeddedSource::State::on_feed(const std::shared_ptr<store::Feed>& feed) {
         records_while_reading += feed->records.size();
         fed_while_reading.push_back(feed);
     }
-    for (const Offset offset : feed->withdrawn) withdraw(offset);
+    for (const Offset offset : feed->withdrawn)
+        withdraw(offset);
     wake();
 }
 
@@ -121,15 +123,16 @@ void EmbeddedSource::State::read() {
     fed_while_reading.clear();
     records_while_reading = 0;
     const auto impl = store;
-    const bool started = store->reader->run([impl, weak = weak_from_this(), box = mailbox, from = next, bounds = limits] {
-        auto slice = std::make_shared<Result<store::QueueSlice>>(impl->read([&](const store::ReadContext& in) {
-            return store::read_queue(in, from, bounds.read_ahead, bounds.buffered_bytes / 2);
-        }));
-        if (!*slice) impl->reader->pause(kReadAgain);
-        box->send([weak, slice] {
-            if (const auto self = weak.lock()) self->on_read(*slice);
+    const bool started =
+        store->reader->run([impl, weak = weak_from_this(), box = mailbox, from = next, bounds = limits] {
+            auto slice = std::make_shared<Result<store::QueueSlice>>(impl->read([&](const store::ReadContext& in) {
+                return store::read_queue(in, from, bounds.read_ahead, bounds.buffered_bytes / 2);
+            }));
+            if (!*slice) impl->reader->pause(kReadAgain);
+            box->send([weak, slice] {
+                if (const auto self = weak.lock()) self->on_read(*slice);
+            });
         });
-    });
     if (!started) {
         reading = false;
         error = "the store takes no more reads";
@@ -154,8 +157,10 @@ void EmbeddedSource::State::on_read(Result<store::QueueSlice>& slice) {
     }
     next = slice->exhausted ? slice->end : slice->records.back().position.offset + 1;
     take(slice->records);
-    for (const auto& feed : std::exchange(fed_while_reading, {})) apply(*feed);
-    for (const Offset offset : withdrawn_while_reading) withdraw(offset);
+    for (const auto& feed : std::exchange(fed_while_reading, {}))
+        apply(*feed);
+    for (const Offset offset : withdrawn_while_reading)
+        withdraw(offset);
     withdrawn_while_reading.clear();
     wake();
 }
@@ -210,7 +215,9 @@ void EmbeddedSource::set_open(bool open) {
 
 void EmbeddedSource::release(PartitionId /*partition*/, Epoch /*epoch*/) {}  // there is nobody to give it to
 
-std::string EmbeddedSource::error() const { return state_->error; }
+std::string EmbeddedSource::error() const {
+    return state_->error;
+}
 
 // ---------------------------------------------------------------------- sink
 
@@ -219,7 +226,8 @@ struct EmbeddedSink::State : std::enable_shared_from_this<EmbeddedSink::State> {
           EmbeddedSinkOptions the_options)
         : store(std::move(the_store)),
           mailbox(std::make_shared<Mailbox>(std::move(the_post))),
-          deliver(std::move(the_deliver)), options(std::move(the_options)) {}
+          deliver(std::move(the_deliver)),
+          options(std::move(the_options)) {}
 
     [[nodiscard]] store::EncodedSettlement encode(const Settlement& settlement) const;
     [[nodiscard]] std::string encode_result(const Settlement& settlement) const;
@@ -247,7 +255,8 @@ CommitResult commit_result(store::BatchAnswer& answer) {
 
 std::int32_t highest(const std::vector<AttemptRecord>& attempts) {
     std::int32_t number = 0;
-    for (const auto& attempt : attempts) number = std::max(number, attempt.number);
+    for (const auto& attempt : attempts)
+        number = std::max(number, attempt.number);
     return number;
 }
 
@@ -329,7 +338,9 @@ EmbeddedSink::EmbeddedSink(EmbeddedStore& store, Post post, std::function<void(S
                            EmbeddedSinkOptions options)
     : state_(std::make_shared<State>(store.impl(), std::move(post), std::move(deliver), std::move(options))) {}
 
-EmbeddedSink::~EmbeddedSink() { state_->mailbox->shut(); }
+EmbeddedSink::~EmbeddedSink() {
+    state_->mailbox->shut();
+}
 
 SinkTraits EmbeddedSink::traits() const {
     SinkTraits traits;
@@ -347,7 +358,8 @@ void EmbeddedSink::commit(const CommitBatch& batch) {
         encoded.ends.push_back(encode_end(end, state_->store->options.limits.history_bytes));
     }
     encoded.settlements.reserve(batch.settlements.size());
-    for (const auto& settlement : batch.settlements) encoded.settlements.push_back(state_->encode(settlement));
+    for (const auto& settlement : batch.settlements)
+        encoded.settlements.push_back(state_->encode(settlement));
     auto answer = [weak = std::weak_ptr<State>(state_), box = state_->mailbox](store::BatchAnswer done) {
         box->send([weak, kept = std::make_shared<store::BatchAnswer>(std::move(done))] {
             if (const auto self = weak.lock()) self->deliver(commit_result(*kept));
@@ -373,9 +385,12 @@ struct EmbeddedTicketService::State {
 
 EmbeddedTicketService::EmbeddedTicketService(EmbeddedStore& store, Post post,
                                              std::function<void(DependencyStatuses)> deliver)
-    : state_(std::make_shared<State>(State{store.impl(), std::make_shared<Mailbox>(std::move(post)), std::move(deliver)})) {}
+    : state_(std::make_shared<State>(
+          State{store.impl(), std::make_shared<Mailbox>(std::move(post)), std::move(deliver)})) {}
 
-EmbeddedTicketService::~EmbeddedTicketService() { state_->mailbox->shut(); }
+EmbeddedTicketService::~EmbeddedTicketService() {
+    state_->mailbox->shut();
+}
 
 void EmbeddedTicketService::update_status(StatusUpdate update) {
     if (update.status != TicketStatus::kCompensated) return;

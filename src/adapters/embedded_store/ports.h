@@ -1,8 +1,9 @@
 // The engine's three ports on the embedded store: source, sink and ticket service.
 //
 // Threading: made, called and destroyed on the engine's loop. Whatever they tell the engine goes through `post` (which
-// must be callable from any thread and run its argument on the loop) and then the given function. Once a port is destroyed
-// it posts nothing more, and what was posted and has not run yet does nothing. The store may be closed before or after.
+// must be callable from any thread and run its argument on the loop) and then the given function. Once a port is
+// destroyed it posts nothing more, and what was posted and has not run yet does nothing. The store may be closed before
+// or after.
 #pragma once
 
 #include <functional>
@@ -23,10 +24,10 @@ using SourceInput = std::variant<PartitionAssigned, PartitionRevoked, Record>;
 using SinkInput = std::variant<CommitResult, SinkRecovered>;
 
 struct EmbeddedSourceLimits {
-    std::size_t read_ahead = 512;                         // records read from the file at once
-    std::size_t buffered_records = 16'384;                // fresh ones kept in memory; beyond that they are read again
+    std::size_t read_ahead = 512;           // records read from the file at once
+    std::size_t buffered_records = 16'384;  // fresh ones kept in memory; beyond that they are read again
     std::size_t buffered_bytes = 32 * 1024 * 1024;
-    std::size_t records_per_turn = 128;                   // delivered before other work of the loop gets its turn
+    std::size_t records_per_turn = 128;  // delivered before other work of the loop gets its turn
 };
 
 // One partition (0) of one assignment (epoch 1). Offsets are queue numbers: they rise, with gaps. Starts closed.
@@ -71,9 +72,9 @@ private:
     std::shared_ptr<State> state_;
 };
 
-// The store is the ticket service: a status is durable with the commit that made it, so update_status has nothing to do,
-// except for COMPENSATED, which the engine says of another ticket than the one that it committed.
-// A failure is the last word unless the ticket was queued again.
+// The store is the ticket service: a status is durable with the commit that made it, so update_status has nothing to
+// do, except for COMPENSATED, which the engine says of another ticket than the one that it committed. A failure is the
+// last word unless the ticket was queued again.
 class EmbeddedTicketService final : public TicketService {
 public:
     EmbeddedTicketService(EmbeddedStore& store, Post post, std::function<void(DependencyStatuses)> deliver);

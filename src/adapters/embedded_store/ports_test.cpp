@@ -14,13 +14,15 @@ protected:
     void SetUp() override { open(); }
     void submit_many(int count, const std::string& prefix = "t-", const std::string& plan = "plan-1") {
         std::vector<NewTicket> tickets;
-        for (int n = 0; n < count; ++n) tickets.push_back(make_ticket(prefix + std::to_string(n)));
+        for (int n = 0; n < count; ++n)
+            tickets.push_back(make_ticket(prefix + std::to_string(n)));
         const auto answer = submit(make_request(std::move(tickets), plan));
         ASSERT_TRUE(answer) << answer.error().describe();
     }
     static std::vector<std::string> keys(const Engine& engine) {
         std::vector<std::string> out;
-        for (const auto& record : engine.records) out.push_back(record.key);
+        for (const auto& record : engine.records)
+            out.push_back(record.key);
         return out;
     }
     static void expect_rising(const Engine& engine) {
@@ -108,7 +110,8 @@ TEST_F(PortsTest, EachTicketOnceInOrderWithAnyBufferSizes) {
             submitted += static_cast<std::size_t>(count);
             if (random.chance(0.5)) engine.loop.run_for(std::chrono::milliseconds(random.below(3)));
         }
-        ASSERT_TRUE(engine.wait_records(submitted)) << "round " << round << ": " << engine.records.size() << " of " << submitted;
+        ASSERT_TRUE(engine.wait_records(submitted))
+            << "round " << round << ": " << engine.records.size() << " of " << submitted;
         engine.loop.run_for(std::chrono::milliseconds(5));
         EXPECT_EQ(engine.records.size(), submitted);
         expect_rising(engine);
@@ -300,7 +303,8 @@ TEST_F(PortsTest, ARequeuedTicketComesBackAtTheTailAndKnowsWhereItStood) {
     engine.commit(std::move(last));
     EXPECT_EQ(phase("t-0"), StoredPhase::kCompleted);
     const auto history = store_->history("t-0");
-    EXPECT_TRUE(std::any_of(history->begin(), history->end(), [](const auto& line) { return line.kind == "requeued"; }));
+    EXPECT_TRUE(
+        std::any_of(history->begin(), history->end(), [](const auto& line) { return line.kind == "requeued"; }));
 }
 
 TEST_F(PortsTest, RetriedTicketsAreDeliveredAgain) {
@@ -363,7 +367,8 @@ TEST_F(PortsTest, ACompensationGoesIntoTheSameTransactionOnce) {
     // The engine says so when the compensation has succeeded.
     engine.tickets->update_status({"t-0", TicketStatus::kCompensated, "", 0});
     engine.tickets->update_status({"undo-1", TicketStatus::kRunning, "", 0});
-    for (int n = 0; n < 1000 && phase("t-0") != StoredPhase::kCompensated; ++n) engine.loop.run_for(std::chrono::milliseconds(5));
+    for (int n = 0; n < 1000 && phase("t-0") != StoredPhase::kCompensated; ++n)
+        engine.loop.run_for(std::chrono::milliseconds(5));
     EXPECT_EQ(phase("t-0"), StoredPhase::kCompensated);
     EXPECT_EQ(phase("undo-1"), StoredPhase::kPending);
 }
@@ -426,7 +431,8 @@ TEST_F(PortsTest, PortsMayGoBeforeTheirAnswersCome) {
     ASSERT_TRUE(engine->wait_records(200));
     CommitBatch batch;
     batch.number = 1;
-    for (const auto& record : engine->records) batch.settlements.push_back(ending(record));
+    for (const auto& record : engine->records)
+        batch.settlements.push_back(ending(record));
     // Answers are posted to a loop that lives on, into ports that do not.
     EmbeddedSinkOptions sink_options;
     sink_options.encode_result = [](const ExecutionResult&) { return std::string("{}"); };

@@ -25,14 +25,16 @@ Result<std::optional<PlanRow>> one_plan(sqlite::Statement& statement) {
 std::string encode_counts(const CountArray& counts) {
     std::string out;
     ByteWriter writer(out);
-    for (const std::int64_t count : counts) writer.u48(count);
+    for (const std::int64_t count : counts)
+        writer.u48(count);
     return out;
 }
 
 Result<CountArray> decode_counts(std::string_view bytes) {
     ByteReader reader(bytes);
     CountArray counts{};
-    for (auto& count : counts) count = reader.u48();
+    for (auto& count : counts)
+        count = reader.u48();
     if (!reader.ok() || !reader.at_end()) return corrupt("the counts of a plan cannot be read");
     return counts;
 }
@@ -53,8 +55,7 @@ Result<PlanRow> read_plan(const sqlite::Statement& row) {
 }
 
 Result<std::optional<TicketRow>> find_ticket(sqlite::Db& db, const HashKey& hash_key, std::string_view ticket_id) {
-    WA_TRY(sqlite::Statement * statement,
-           db.cached("SELECT seq,id_key,plan,phase,body FROM tickets WHERE id_key=?1"));
+    WA_TRY(sqlite::Statement * statement, db.cached("SELECT seq,id_key,plan,phase,body FROM tickets WHERE id_key=?1"));
     const sqlite::Use use(*statement);
     statement->bind(1, id_key(hash_key, ticket_id).key);
     while (true) {

@@ -19,7 +19,9 @@ ReadPool::Deadline::Deadline(const ReadPool& pool, Connection& connection) : db_
         },
         &connection);
 }
-ReadPool::Deadline::~Deadline() { sqlite3_progress_handler(db_, 0, nullptr, nullptr); }
+ReadPool::Deadline::~Deadline() {
+    sqlite3_progress_handler(db_, 0, nullptr, nullptr);
+}
 
 Result<std::unique_ptr<ReadPool::Connection>> ReadPool::open_connection() const {
     auto connection = std::make_unique<Connection>();
@@ -30,9 +32,8 @@ Result<std::unique_ptr<ReadPool::Connection>> ReadPool::open_connection() const 
 
 Result<std::unique_ptr<ReadPool::Connection>> ReadPool::take() {
     std::unique_lock lock(mutex_);
-    const bool got = free_.wait_for(lock, std::max(time_, Duration::zero()), [this] {
-        return closed_ || !idle_.empty() || in_use_ < limit_;
-    });
+    const bool got = free_.wait_for(lock, std::max(time_, Duration::zero()),
+                                    [this] { return closed_ || !idle_.empty() || in_use_ < limit_; });
     if (closed_) return fail(ErrorCode::kUnavailable, "store", "the store is closed");
     if (!got) {
         return tl::unexpected(make_error(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kWorker, "store",

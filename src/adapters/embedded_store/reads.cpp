@@ -51,7 +51,8 @@ template <class F>
 Result<void> walk_records(const ReadContext& in, const TicketRow& row, bool with_result, F&& visit) {
     for (std::int64_t id = row.last_record; id != 0;) {
         WA_TRY(StoredRecord stored, record_at(in.db, id, with_result));
-        if (stored.record.born != row.born || stored.record.previous >= id) return corrupt("the history of a ticket is tangled");
+        if (stored.record.born != row.born || stored.record.previous >= id)
+            return corrupt("the history of a ticket is tangled");
         id = stored.record.previous;
         if (!visit(std::move(stored))) return {};
     }
@@ -73,7 +74,8 @@ Result<std::string> last_error_text(const ReadContext& in, const TicketRow& row)
 std::string shorten(std::string text, std::size_t limit) {
     if (text.size() <= limit) return text;
     std::size_t end = limit;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;  // not inside a character
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U)
+        --end;  // not inside a character
     text.resize(end);
     return text;
 }
@@ -126,8 +128,9 @@ Result<void> odd_candidates(const ReadContext& in, std::string_view prefix, std:
 Result<void> uuid_candidates(const ReadContext& in, std::string_view prefix, std::vector<std::string>& out) {
     const auto range = id_range(prefix);
     if (!range) return {};
-    WA_TRY(sqlite::Statement * statement,
-           in.db.cached("SELECT seq,id_key,plan,phase,body FROM tickets WHERE id_key BETWEEN ?1 AND ?2 ORDER BY id_key"));
+    WA_TRY(
+        sqlite::Statement * statement,
+        in.db.cached("SELECT seq,id_key,plan,phase,body FROM tickets WHERE id_key BETWEEN ?1 AND ?2 ORDER BY id_key"));
     const sqlite::Use use(*statement);
     statement->bind(1, range->first).bind(2, range->second);
     while (out.size() <= kCandidates) {
@@ -142,7 +145,8 @@ Result<void> uuid_candidates(const ReadContext& in, std::string_view prefix, std
 
 Failure ambiguous(std::string_view text, const std::vector<std::string>& candidates) {
     std::string message = std::string(text) + " is the beginning of more than one id:";
-    for (std::size_t n = 0; n < std::min(candidates.size(), kCandidates); ++n) message += " " + candidates[n];
+    for (std::size_t n = 0; n < std::min(candidates.size(), kCandidates); ++n)
+        message += " " + candidates[n];
     if (candidates.size() > kCandidates) message += " …";
     Error error = make_error(ErrorCode::kConflict, Retry::kNever, Fault::kInput, "store", std::move(message));
     error.field = text;
@@ -152,7 +156,9 @@ Failure ambiguous(std::string_view text, const std::vector<std::string>& candida
 
 // ------------------------------------------------------------------- listing
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 std::string lowered(std::string_view text) {
     std::string out(text);
     std::transform(out.begin(), out.end(), out.begin(), lower);
@@ -215,9 +221,9 @@ private:
 
 struct Listing {
     const TicketQuery& query;
-    std::optional<PlanRow> plan;       // of query.plan_id
-    std::vector<StoredPhase> phases;   // that match; all of them when not asked for
-    std::string text;                  // lowered
+    std::optional<PlanRow> plan;      // of query.plan_id
+    std::vector<StoredPhase> phases;  // that match; all of them when not asked for
+    std::string text;                 // lowered
     [[nodiscard]] bool all_phases() const { return phases.size() == kStoredPhaseCount; }
 };
 
@@ -238,8 +244,10 @@ Result<std::int64_t> counted(const ReadContext& in, const Listing& listing) {
         WA_TRY(const bool found, statement->step());
         if (!found) return sum;
         const auto phase = phase_of(statement->int64(0));
-        const bool wanted_phase = phase && std::find(listing.phases.begin(), listing.phases.end(), *phase) != listing.phases.end();
-        const bool wanted_type = !listing.query.task_type || static_cast<std::int64_t>(*listing.query.task_type) == statement->int64(1);
+        const bool wanted_phase =
+            phase && std::find(listing.phases.begin(), listing.phases.end(), *phase) != listing.phases.end();
+        const bool wanted_type =
+            !listing.query.task_type || static_cast<std::int64_t>(*listing.query.task_type) == statement->int64(1);
         if (wanted_phase && wanted_type) sum += statement->int64(2);
     }
 }
@@ -253,7 +261,8 @@ Result<std::optional<std::int64_t>> known_total(const ReadContext& in, const Lis
     }
     if (listing.query.task_type) return std::nullopt;
     std::int64_t sum = 0;
-    for (const StoredPhase phase : listing.phases) sum += listing.plan->counts[static_cast<std::size_t>(phase)];
+    for (const StoredPhase phase : listing.phases)
+        sum += listing.plan->counts[static_cast<std::size_t>(phase)];
     return sum;
 }
 
@@ -271,7 +280,8 @@ Result<Places> places_for(const ReadContext& in, const Listing& listing) {
     }
     if (!listing.all_phases()) {
         std::vector<std::int64_t> codes;
-        for (const StoredPhase phase : listing.phases) codes.push_back(phase_code(phase));
+        for (const StoredPhase phase : listing.phases)
+            codes.push_back(phase_code(phase));
         return Places::of(in.db, "SELECT seq FROM tickets WHERE phase=?1 ORDER BY seq DESC", codes);
     }
     return plain_places(in, 0);
@@ -470,7 +480,8 @@ Result<TicketDetail> read_detail(const ReadContext& in, std::string_view ticket_
     WA_TRY(out.error, last_error_text(in, row));
     bool result_found = false;
     WA_CHECKED(walk_records(in, row, true, [&](StoredRecord record) {
-        if (out.compensation_ticket_id.empty()) out.compensation_ticket_id = std::move(record.record.compensation_ticket_id);
+        if (out.compensation_ticket_id.empty())
+            out.compensation_ticket_id = std::move(record.record.compensation_ticket_id);
         if (!result_found && !record.result.empty()) {
             out.result_json = std::move(record.result);
             result_found = true;
@@ -500,7 +511,8 @@ Result<PlanPage> list_plans(const ReadContext& in, std::size_t offset, std::size
            in.db.cached("SELECT id,plan_id,name,intent_id,actor,created_at,changed_at,open,total,counts FROM plans "
                         "ORDER BY id DESC LIMIT ?1 OFFSET ?2"));
     const sqlite::Use use(*statement);
-    statement->bind(1, static_cast<std::int64_t>(limit)).bind(2, static_cast<std::int64_t>(std::min<std::size_t>(offset, INT64_MAX)));
+    statement->bind(1, static_cast<std::int64_t>(limit))
+        .bind(2, static_cast<std::int64_t>(std::min<std::size_t>(offset, INT64_MAX)));
     while (true) {
         WA_TRY(const bool found, statement->step());
         if (!found) return page;
@@ -559,7 +571,8 @@ Result<std::vector<AttemptRecord>> read_attempts(const ReadContext& in, std::str
     std::map<std::int32_t, AttemptRecord> by_number;
     WA_CHECKED(walk_records(in, row, false, [&](StoredRecord stored) {
         // Newest first: a settlement's full account wins over the short one written when the next attempt began.
-        for (auto& attempt : stored.record.attempts) by_number.emplace(attempt.number, std::move(attempt));
+        for (auto& attempt : stored.record.attempts)
+            by_number.emplace(attempt.number, std::move(attempt));
         return true;
     }));
     if (row.phase == StoredPhase::kRunning) {
@@ -570,7 +583,8 @@ Result<std::vector<AttemptRecord>> read_attempts(const ReadContext& in, std::str
         by_number.insert_or_assign(running.number, running);
     }
     std::vector<AttemptRecord> out;
-    for (auto& [number, attempt] : by_number) out.push_back(std::move(attempt));
+    for (auto& [number, attempt] : by_number)
+        out.push_back(std::move(attempt));
     return out;
 }
 
@@ -591,7 +605,8 @@ Result<std::vector<HistoryLine>> read_history(const ReadContext& in, std::string
     }));
     WA_TRY(const StoredTicket stored, stored_ticket(in.db, row.born, false));
     std::vector<HistoryLine> out;
-    out.push_back({stored.head.submitted_at, "submitted", "", std::string(wa::to_string(StoredPhase::kPending)), 0, "", stored.head.actor});
+    out.push_back({stored.head.submitted_at, "submitted", "", std::string(wa::to_string(StoredPhase::kPending)), 0, "",
+                   stored.head.actor});
     for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
         std::move(block->begin(), block->end(), std::back_inserter(out));
     }
@@ -622,7 +637,8 @@ Result<DeadLetterPage> list_letters(const ReadContext& in, std::size_t offset, s
            in.db.cached("SELECT " WA_LETTER_COLUMNS
                         " FROM dead_letters WHERE active=1 ORDER BY at DESC, key DESC LIMIT ?1 OFFSET ?2"));
     const sqlite::Use use(*statement);
-    statement->bind(1, static_cast<std::int64_t>(limit)).bind(2, static_cast<std::int64_t>(std::min<std::size_t>(offset, INT64_MAX)));
+    statement->bind(1, static_cast<std::int64_t>(limit))
+        .bind(2, static_cast<std::int64_t>(std::min<std::size_t>(offset, INT64_MAX)));
     while (true) {
         WA_TRY(const bool found, statement->step());
         if (!found) return page;

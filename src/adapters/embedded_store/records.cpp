@@ -11,7 +11,9 @@ constexpr std::array<std::string_view, kStoredPhaseCount> kPhaseWords{
     "dependency-failed", "cancelled", "dead-lettered", "compensating", "compensated"};
 }
 
-std::string_view to_string(StoredPhase phase) { return kPhaseWords[static_cast<std::size_t>(phase)]; }
+std::string_view to_string(StoredPhase phase) {
+    return kPhaseWords[static_cast<std::size_t>(phase)];
+}
 
 std::optional<StoredPhase> parse_stored_phase(std::string_view text) {
     for (std::size_t n = 0; n < kPhaseWords.size(); ++n) {

@@ -33,8 +33,8 @@ enum class StoredPhase : std::uint8_t {
 };
 inline constexpr std::size_t kStoredPhaseCount = 11;
 
-// "pending", "running", "external", "completed", "simulated", "failed", "dependency-failed", "cancelled", "dead-lettered",
-// "compensating", "compensated".
+// "pending", "running", "external", "completed", "simulated", "failed", "dependency-failed", "cancelled",
+// "dead-lettered", "compensating", "compensated".
 std::string_view to_string(StoredPhase phase);
 std::optional<StoredPhase> parse_stored_phase(std::string_view text);
 TicketStatus wire_status(StoredPhase phase);
@@ -45,9 +45,9 @@ TicketStatus wire_status(StoredPhase phase);
 
 // One ticket of a submit. The caller has validated it; the store keeps `payload` as it is and never parses it.
 struct NewTicket {
-    std::string ticket_id;                  // 1 .. 255 bytes
-    std::string task_id;                    // the task's name in its plan, for people
-    std::string correlation_id;             // empty = absent
+    std::string ticket_id;       // 1 .. 255 bytes
+    std::string task_id;         // the task's name in its plan, for people
+    std::string correlation_id;  // empty = absent
     TaskType task_type = TaskType::kExecute;
     Priority priority = Priority::kNormal;
     EpochMillis created_at = 0;             // 0 = now
@@ -106,7 +106,7 @@ struct StatusPatch {
 struct TicketSummary {
     Offset queue_seq = 0;  // rises with every (re)submission: the source's offset; newest first means highest first
     std::string ticket_id;
-    std::string plan_id;    // empty = none
+    std::string plan_id;  // empty = none
     std::string plan_name;
     std::string task_id;
     TaskType task_type = TaskType::kExecute;
@@ -121,7 +121,7 @@ struct TicketSummary {
     EpochMillis started_at = 0;    // first attempt since then; 0 = not yet
     EpochMillis ended_at = 0;      // 0 = open
     std::int64_t actual_duration_ms = 0;
-    std::string error;  // of the last ending, empty when none; at most 1,024 bytes
+    std::string error;    // of the last ending, empty when none; at most 1,024 bytes
     std::string payload;  // canonical wire JSON; only when asked for (TicketQuery::with_payload, detail)
 
     [[nodiscard]] TicketStatus status() const { return wire_status(phase); }
@@ -142,8 +142,8 @@ struct TicketDetail {
 struct HistoryLine {
     EpochMillis at = 0;
     // "submitted", "resubmitted", "retried", "replayed", "moved" (inside the engine, one line for each step), "ended",
-    // "attempt-ended", "interrupted", "handed-back", "patched", "requeued", "dead-lettered", "discarded", "compensation",
-    // "suppressed", "note"
+    // "attempt-ended", "interrupted", "handed-back", "patched", "requeued", "dead-lettered", "discarded",
+    // "compensation", "suppressed", "note"
     std::string kind;
     std::string from;  // "moved": engine states as words (core/ticket/ticket_state.h); else empty
     std::string to;    // "moved": engine state; else the stored phase after it
@@ -207,12 +207,12 @@ struct DeadLetterRecord {
     std::string reason;
     std::string error_type;
     std::string error;
-    EpochMillis at = 0;        // last time it died
+    EpochMillis at = 0;  // last time it died
     EpochMillis first_at = 0;
     std::int32_t attempts = 0;
     std::int32_t replays = 0;  // how often it was replayed so far
     Offset queue_seq = 0;
-    std::string payload;       // single reads only
+    std::string payload;  // single reads only
 };
 struct DeadLetterPage {
     std::vector<DeadLetterRecord> letters;  // newest first

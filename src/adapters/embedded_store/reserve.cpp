@@ -28,8 +28,8 @@ Result<void> allocate(const std::filesystem::path& path, std::size_t bytes) {
     if (fd >= 0) ::close(fd);
     if (code == 0) return {};
     ::unlink(path.c_str());
-    return tl::unexpected(sqlite::error_of(SQLITE_IOERR, code, std::system_category().message(code),
-                                           "reserve room at " + path.string()));
+    return tl::unexpected(
+        sqlite::error_of(SQLITE_IOERR, code, std::system_category().message(code), "reserve room at " + path.string()));
 }
 
 }  // namespace

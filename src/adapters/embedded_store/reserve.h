@@ -1,5 +1,5 @@
-// Room on the disk that is kept for endings (cluster rule 25): a file of real blocks beside the store, given back to the
-// file system when an ending finds the disk full, and taken again when there is room. Private to this folder.
+// Room on the disk that is kept for endings (cluster rule 25): a file of real blocks beside the store, given back to
+// the file system when an ending finds the disk full, and taken again when there is room. Private to this folder.
 #pragma once
 
 #include <cstddef>

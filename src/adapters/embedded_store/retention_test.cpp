@@ -18,9 +18,11 @@ protected:
         ASSERT_TRUE(opened) << opened.error().describe();
         store_ = std::move(*opened);
     }
-    void add(const std::string& plan, std::vector<std::string> ids, bool end_all = true, Outcome outcome = Outcome::kCompleted) {
+    void add(const std::string& plan, std::vector<std::string> ids, bool end_all = true,
+             Outcome outcome = Outcome::kCompleted) {
         std::vector<NewTicket> tickets;
-        for (const auto& id : ids) tickets.push_back(make_ticket(id));
+        for (const auto& id : ids)
+            tickets.push_back(make_ticket(id));
         const auto done = wait<SubmitAnswer>([&](auto answer) { store_->submit(make_request(tickets, plan), answer); });
         ASSERT_TRUE(done) << done.error().describe();
         if (!end_all) return;
@@ -74,7 +76,8 @@ TEST_F(RetentionTest, EndedPlansGoAndTheirEndingsStayKnown) {
     EXPECT_EQ((*known)[1].state, DependencyState::kFailed);
     // COMPLETED stays sticky without its record; FAILED may run again.
     const auto again = [&](const std::string& id) {
-        return wait<SubmitAnswer>([&](auto answer) { store_->submit(make_request({make_ticket(id)}, "again"), answer); });
+        return wait<SubmitAnswer>(
+            [&](auto answer) { store_->submit(make_request({make_ticket(id)}, "again"), answer); });
     };
     EXPECT_EQ(again("ok-1").error().code, ErrorCode::kConflict);
     const auto bad = again("bad-1");

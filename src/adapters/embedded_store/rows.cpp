@@ -42,7 +42,9 @@ int hex_digit(char c) {
     return -1;
 }
 
-constexpr bool dash_at(std::size_t index) { return index == 8 || index == 13 || index == 18 || index == 23; }
+constexpr bool dash_at(std::size_t index) {
+    return index == 8 || index == 13 || index == 18 || index == 23;
+}
 
 // True when a UUID may begin with this text.
 bool uuid_beginning(std::string_view text) {
@@ -53,15 +55,17 @@ bool uuid_beginning(std::string_view text) {
     return true;
 }
 
-std::int64_t ordered(std::uint64_t bits) { return static_cast<std::int64_t>(bits ^ (std::uint64_t{1} << 63U)); }
+std::int64_t ordered(std::uint64_t bits) {
+    return static_cast<std::int64_t>(bits ^ (std::uint64_t{1} << 63U));
+}
 
 void write_attempt(ByteWriter& writer, const AttemptRecord& attempt) {
     writer.varint(static_cast<std::uint64_t>(std::max(attempt.number, 0)));
     writer.u48(attempt.started_at);
     writer.u48(attempt.ended_at);
     writer.signed_varint(attempt.queued_ms);
-    const unsigned flags = (attempt.retryable ? 1U : 0U) | (attempt.exit_code ? 2U : 0U) |
-                           (attempt.signal ? 4U : 0U) | (attempt.next_try_at ? 8U : 0U);
+    const unsigned flags = (attempt.retryable ? 1U : 0U) | (attempt.exit_code ? 2U : 0U) | (attempt.signal ? 4U : 0U) |
+                           (attempt.next_try_at ? 8U : 0U);
     writer.u8(static_cast<std::uint8_t>(flags));
     if (attempt.exit_code) writer.signed_varint(*attempt.exit_code);
     if (attempt.signal) writer.signed_varint(*attempt.signal);
@@ -114,15 +118,19 @@ bool read_entry(ByteReader& reader, HistoryEntry& entry) {
     return reader.ok();
 }
 
-std::size_t size_of(const HistoryEntry& entry) { return 24 + entry.reason.size() + entry.actor.size(); }
+std::size_t size_of(const HistoryEntry& entry) {
+    return 24 + entry.reason.size() + entry.actor.size();
+}
 
 // Writes the entries that fit: whole, or the first and last ones around a line that says what is missing.
 void write_history(ByteWriter& writer, const std::vector<HistoryEntry>& history, std::size_t limit) {
     std::size_t total = 0;
-    for (const auto& entry : history) total += size_of(entry);
+    for (const auto& entry : history)
+        total += size_of(entry);
     if (total <= limit) {
         writer.varint(history.size());
-        for (const auto& entry : history) write_entry(writer, entry);
+        for (const auto& entry : history)
+            write_entry(writer, entry);
         return;
     }
     std::size_t head = 0;
@@ -134,12 +142,14 @@ void write_history(ByteWriter& writer, const std::vector<HistoryEntry>& history,
         used += size_of(history[tail - 1]);
     }
     writer.varint(head + (history.size() - tail) + 1);
-    for (std::size_t n = 0; n < head; ++n) write_entry(writer, history[n]);
+    for (std::size_t n = 0; n < head; ++n)
+        write_entry(writer, history[n]);
     HistoryEntry gap = head < history.size() ? history[head] : HistoryEntry{};
     gap.reason = std::to_string(tail - head) + " lines left out here: the history is over its limit";
     gap.actor = "store";
     write_entry(writer, gap);
-    for (std::size_t n = tail; n < history.size(); ++n) write_entry(writer, history[n]);
+    for (std::size_t n = tail; n < history.size(); ++n)
+        write_entry(writer, history[n]);
 }
 
 }  // namespace
@@ -230,7 +240,8 @@ std::string encode_head(std::int64_t born, const TicketHead& head, std::string_v
     writer.text(head.identity);
     writer.u48(head.submitted_at);
     writer.varint(head.dependencies.size());
-    for (const auto& id : head.dependencies) writer.text(id);
+    for (const auto& id : head.dependencies)
+        writer.text(id);
     append_checksum(out, 0, seed_of({born}));
     return out;
 }
@@ -248,8 +259,10 @@ Result<TicketHead> decode_head(std::int64_t born, std::string_view bytes) {
     head.identity = reader.text();
     head.submitted_at = reader.u48();
     const std::uint64_t count = reader.varint();
-    for (std::uint64_t n = 0; n < count && reader.ok(); ++n) head.dependencies.emplace_back(reader.text());
-    if (!reader.ok() || format != kFormat) return corrupt("the stored ticket " + std::to_string(born) + " cannot be read");
+    for (std::uint64_t n = 0; n < count && reader.ok(); ++n)
+        head.dependencies.emplace_back(reader.text());
+    if (!reader.ok() || format != kFormat)
+        return corrupt("the stored ticket " + std::to_string(born) + " cannot be read");
     return head;
 }
 
@@ -300,7 +313,8 @@ std::string encode_trail(const std::vector<AttemptRecord>& attempts, const std::
         }
     }
     writer.varint(attempts.size() - first);
-    for (std::size_t n = first; n < attempts.size(); ++n) write_attempt(writer, attempts[n]);
+    for (std::size_t n = first; n < attempts.size(); ++n)
+        write_attempt(writer, attempts[n]);
     write_history(writer, history, limit / 2);
     return out;
 }
@@ -350,7 +364,8 @@ Result<HistoryRecord> decode_record(std::int64_t id, std::int64_t born, std::int
     record.error = reader.text();
     record.compensation_ticket_id = reader.text();
     const std::uint64_t attempts = reader.varint();
-    for (std::uint64_t n = 0; n < attempts && reader.ok(); ++n) record.attempts.push_back(read_attempt(reader));
+    for (std::uint64_t n = 0; n < attempts && reader.ok(); ++n)
+        record.attempts.push_back(read_attempt(reader));
     const std::uint64_t lines = reader.varint();
     bool readable = format == kFormat && phase < kStoredPhaseCount;
     for (std::uint64_t n = 0; n < lines && readable && reader.ok(); ++n) {
@@ -371,7 +386,8 @@ IdKey id_key(const HashKey& hash_key, std::string_view ticket_id) {
     const std::uint64_t hash = siphash(hash_key, ticket_id);
     if (ticket_id.size() != 36 || !uuid_beginning(ticket_id)) return {ordered(hash), true};
     std::uint64_t first = 0;
-    for (std::size_t n = 0; n < 8; ++n) first = (first << 4U) | static_cast<unsigned>(hex_digit(ticket_id[n]));
+    for (std::size_t n = 0; n < 8; ++n)
+        first = (first << 4U) | static_cast<unsigned>(hex_digit(ticket_id[n]));
     return {ordered((first << 32U) | (hash & 0xffffffffU)), false};
 }
 

@@ -1,5 +1,5 @@
-// The rows of the store as values, and their binary forms. Every form carries a checksum over all that belongs to it, so a
-// flipped byte is found when the row is read, not believed. Private to this folder.
+// The rows of the store as values, and their binary forms. Every form carries a checksum over all that belongs to it,
+// so a flipped byte is found when the row is read, not believed. Private to this folder.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,9 @@ namespace wa::store {
 
 // The mutable part of a ticket: small, of constant size over its life, so that SQLite overwrites it in place.
 struct TicketRow {
-    Offset seq = 0;          // row number = queue number
+    Offset seq = 0;  // row number = queue number
     std::int64_t id_key = 0;
-    std::int64_t plan = 0;   // plans.id, 0 = none
+    std::int64_t plan = 0;  // plans.id, 0 = none
     StoredPhase phase = StoredPhase::kPending;
     TaskType type = TaskType::kExecute;
     Priority priority = Priority::kNormal;
@@ -29,14 +29,14 @@ struct TicketRow {
     std::int32_t burned = 0;         // attempts that count against max_retries since the last (re)submission
     std::int32_t deliveries = 0;
     std::int32_t submissions = 1;
-    std::uint32_t round = 0;         // requeue rounds
-    std::int64_t born = 0;           // queue number of the first submission: key of payload and records
-    std::int64_t last_record = 0;    // head of the chain of records, 0 = none
-    Offset origin = 0;               // queue number before the first re-queue, 0 = own
+    std::uint32_t round = 0;       // requeue rounds
+    std::int64_t born = 0;         // queue number of the first submission: key of payload and records
+    std::int64_t last_record = 0;  // head of the chain of records, 0 = none
+    Offset origin = 0;             // queue number before the first re-queue, 0 = own
     EpochMillis created_at = 0;
     EpochMillis submitted_at = 0;
     EpochMillis started_at = 0;
-    EpochMillis attempt_at = 0;      // start of the attempt whose intent was last made durable
+    EpochMillis attempt_at = 0;  // start of the attempt whose intent was last made durable
     EpochMillis ended_at = 0;
     std::int64_t duration_ms = 0;
     std::string ticket_id;
@@ -44,7 +44,9 @@ struct TicketRow {
 };
 
 // Column value of a phase; never 0 or 1, which SQLite stores in another width.
-[[nodiscard]] constexpr std::int64_t phase_code(StoredPhase phase) { return static_cast<std::int64_t>(phase) + 2; }
+[[nodiscard]] constexpr std::int64_t phase_code(StoredPhase phase) {
+    return static_cast<std::int64_t>(phase) + 2;
+}
 [[nodiscard]] std::optional<StoredPhase> phase_of(std::int64_t code);
 
 void encode_row(const TicketRow& row, std::string& out);
@@ -120,8 +122,8 @@ struct IdKey {
     bool odd = false;  // not in UUID form: 64 keyed bits
 };
 [[nodiscard]] IdKey id_key(const HashKey& hash_key, std::string_view ticket_id);
-// The range of keys of UUID-formed ids that begin with `prefix` (which may be longer than the 8 digits that order them);
-// nothing when no UUID begins so.
+// The range of keys of UUID-formed ids that begin with `prefix` (which may be longer than the 8 digits that order
+// them); nothing when no UUID begins so.
 [[nodiscard]] std::optional<std::pair<std::int64_t, std::int64_t>> id_range(std::string_view prefix);
 
 [[nodiscard]] Failure corrupt(std::string_view what);

@@ -144,8 +144,8 @@ TEST(Rows, RecordSurvivesWithAttemptsAndHistory) {
 TEST(Rows, EveryFlippedBitOfARecordIsFound) {
     const HistoryRecord record = sample_record();
     std::string bytes;
-    encode_record(record, encode_trail({sample_attempt(1)}, {{5, State::kReceived, State::kReady, 0, "a", "x"}}, 65536), "r",
-                  bytes);
+    encode_record(record, encode_trail({sample_attempt(1)}, {{5, State::kReceived, State::kReady, 0, "a", "x"}}, 65536),
+                  "r", bytes);
     for (std::size_t n = 0; n < bytes.size() * 8; ++n) {
         std::string damaged = bytes;
         damaged[n / 8] = static_cast<char>(damaged[n / 8] ^ (1 << (n % 8)));
@@ -157,7 +157,8 @@ TEST(Rows, GarbageNeverReadsAsAValue) {
     SeededRandom random(3);
     for (int round = 0; round < 20000; ++round) {
         std::string bytes(random.below(200), '\0');
-        for (auto& byte : bytes) byte = static_cast<char>(random.below(256));
+        for (auto& byte : bytes)
+            byte = static_cast<char>(random.below(256));
         EXPECT_FALSE(decode_row(1, 2, 3, 4, bytes));
         EXPECT_FALSE(decode_head(1, bytes));
         EXPECT_FALSE(decode_record(1, 2, 9, bytes));
@@ -166,7 +167,8 @@ TEST(Rows, GarbageNeverReadsAsAValue) {
 
 TEST(Rows, ALongHistoryKeepsItsEndsAndSaysWhatIsMissing) {
     std::vector<HistoryEntry> history;
-    for (int n = 0; n < 1000; ++n) history.push_back({n, State::kQueued, State::kBackingOff, n, std::string(100, 'r'), "engine"});
+    for (int n = 0; n < 1000; ++n)
+        history.push_back({n, State::kQueued, State::kBackingOff, n, std::string(100, 'r'), "engine"});
     const std::string trail = encode_trail({}, history, 20'000);
     EXPECT_LT(trail.size(), 20'000U);
     std::string bytes;
@@ -175,7 +177,8 @@ TEST(Rows, ALongHistoryKeepsItsEndsAndSaysWhatIsMissing) {
     ASSERT_TRUE(back);
     EXPECT_EQ(back->history.front().at, 0);
     EXPECT_EQ(back->history.back().at, 999);
-    const auto gap = std::find_if(back->history.begin(), back->history.end(), [](const auto& entry) { return entry.actor == "store"; });
+    const auto gap = std::find_if(back->history.begin(), back->history.end(),
+                                  [](const auto& entry) { return entry.actor == "store"; });
     ASSERT_NE(gap, back->history.end());
     const std::size_t missing = static_cast<std::size_t>(std::stoi(gap->reason));
     EXPECT_EQ(missing + back->history.size() - 1, 1000U);

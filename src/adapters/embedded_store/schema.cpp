@@ -113,7 +113,9 @@ Result<void> copy_snapshot(sqlite::Db& from, sqlite::Db& to, const std::atomic<b
 
 }  // namespace
 
-std::span<const Migration> migrations() { return kMigrations; }
+std::span<const Migration> migrations() {
+    return kMigrations;
+}
 
 Result<void> migrate(sqlite::Db& db, std::int32_t from, std::span<const Migration> steps) {
     WA_CHECKED(db.exec("BEGIN IMMEDIATE"));
@@ -128,7 +130,8 @@ Result<void> migrate(sqlite::Db& db, std::int32_t from, std::span<const Migratio
     if (done) done = db.exec("COMMIT");
     if (done) return {};
     if (db.in_transaction()) {
-        if (auto undone = db.exec("ROLLBACK"); !undone) return tl::unexpected(std::move(undone).error().in("roll back"));
+        if (auto undone = db.exec("ROLLBACK"); !undone)
+            return tl::unexpected(std::move(undone).error().in("roll back"));
     }
     return tl::unexpected(std::move(done).error().in("migration to version " + std::to_string(version)));
 }

@@ -30,8 +30,8 @@ std::span<const Migration> migrations();
 // `hash_key`: 32 random hexadecimal digits (rows.h, id_key).
 [[nodiscard]] Result<void> create_file(const std::filesystem::path& path, std::span<const Migration> steps,
                                        std::string_view hash_key);
-// Copies a whole database into `target` under a temporary name and renames it; `mark` makes it a backup (a new epoch when
-// it is opened). `stop` is asked between pieces.
+// Copies a whole database into `target` under a temporary name and renames it; `mark` makes it a backup (a new epoch
+// when it is opened). `stop` is asked between pieces.
 struct CopyOptions {
     bool mark = true;
     const std::atomic<bool>* stop = nullptr;

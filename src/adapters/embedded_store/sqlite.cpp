@@ -113,7 +113,9 @@ Result<void> Statement::run() {
     return {};
 }
 
-void Statement::reset() { sqlite3_reset(handle_.get()); }
+void Statement::reset() {
+    sqlite3_reset(handle_.get());
+}
 
 std::string_view Statement::text(int column) const {
     const unsigned char* data = sqlite3_column_text(handle_.get(), column);

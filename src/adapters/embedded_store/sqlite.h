@@ -38,9 +38,7 @@ public:
     // Valid until the next step or reset.
     [[nodiscard]] std::string_view text(int column) const;
     [[nodiscard]] std::string_view blob(int column) const;
-    [[nodiscard]] bool is_null(int column) const {
-        return sqlite3_column_type(handle_.get(), column) == SQLITE_NULL;
-    }
+    [[nodiscard]] bool is_null(int column) const { return sqlite3_column_type(handle_.get(), column) == SQLITE_NULL; }
 
 private:
     struct Finalize {
@@ -92,6 +90,8 @@ private:
 [[nodiscard]] Error last_error(sqlite3* db, std::string_view what);
 [[nodiscard]] Error error_of(int extended_code, int system_errno, std::string_view detail, std::string_view what);
 // Full disk, quota, file size limit or read-only: the write may work later, and nothing is wrong with the data.
-[[nodiscard]] inline bool is_space(const Error& error) { return error.code == ErrorCode::kDiskFull; }
+[[nodiscard]] inline bool is_space(const Error& error) {
+    return error.code == ErrorCode::kDiskFull;
+}
 
 }  // namespace wa::sqlite

@@ -28,7 +28,8 @@ Result<void> check_ticket(const NewTicket& ticket, const StoreLimits& limits) {
     if (ticket.ticket_id.find('\0') != std::string::npos) return invalid("ticket_id", "a ticket id holds no zero byte");
     if (ticket.identity.size() > kIdentityBytes) return invalid("identity", "an identity has at most 64 bytes");
     std::size_t other = ticket.task_id.size() + ticket.correlation_id.size();
-    for (const auto& id : ticket.dependencies) other += id.size();
+    for (const auto& id : ticket.dependencies)
+        other += id.size();
     if (ticket.payload.size() <= limits.payload_bytes && other <= limits.payload_bytes) return {};
     return tl::unexpected(over_limit(ticket.ticket_id, "ticket " + ticket.ticket_id + " is larger than " +
                                                            std::to_string(limits.payload_bytes) + " bytes"));
@@ -37,7 +38,8 @@ Result<void> check_ticket(const NewTicket& ticket, const StoreLimits& limits) {
 Result<void> check_request(const SubmitRequest& request, const StoreLimits& limits) {
     if (request.tickets.empty()) return invalid("tickets", "there is nothing to submit");
     if (request.tickets.size() > limits.submit_tickets) {
-        return tl::unexpected(over_limit("tickets", "at most " + std::to_string(limits.submit_tickets) + " tickets at once"));
+        return tl::unexpected(
+            over_limit("tickets", "at most " + std::to_string(limits.submit_tickets) + " tickets at once"));
     }
     for (const std::string* text : {&request.plan_id, &request.plan_name, &request.intent_id, &request.actor}) {
         if (text->size() > kTextBytes) return tl::unexpected(over_limit("plan", "a name is longer than 4096 bytes"));
@@ -63,7 +65,9 @@ void shorten(std::string& text) {
 }  // namespace
 
 EmbeddedStore::EmbeddedStore(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-EmbeddedStore::~EmbeddedStore() { close(StopKind::kUnclean); }
+EmbeddedStore::~EmbeddedStore() {
+    close(StopKind::kUnclean);
+}
 
 Result<std::unique_ptr<EmbeddedStore>> EmbeddedStore::open(StoreOptions options, const Clock& clock, Random& random) {
     WA_TRY(std::shared_ptr<Impl> impl, store::open_store(std::move(options), clock, random, store::migrations()));
@@ -80,9 +84,15 @@ void EmbeddedStore::close(StopKind kind) {
     impl_->lock.reset();
 }
 
-const OpenReport& EmbeddedStore::opened() const { return impl_->report; }
-StoreHealth EmbeddedStore::health() const { return impl_->writer->health(); }
-const StoreLimits& EmbeddedStore::limits() const { return impl_->options.limits; }
+const OpenReport& EmbeddedStore::opened() const {
+    return impl_->report;
+}
+StoreHealth EmbeddedStore::health() const {
+    return impl_->writer->health();
+}
+const StoreLimits& EmbeddedStore::limits() const {
+    return impl_->options.limits;
+}
 
 // -------------------------------------------------------------------- writes
 
@@ -103,7 +113,8 @@ void EmbeddedStore::retry(std::vector<std::string> ticket_ids, std::string actor
     impl_->writer->enqueue(store::retry_operation(std::move(ticket_ids), std::move(actor), std::move(answer)));
 }
 
-void EmbeddedStore::retry_plan(std::string plan_id, PlanRetry only, std::string actor, StoreCallback<RetryAnswer> answer) {
+void EmbeddedStore::retry_plan(std::string plan_id, PlanRetry only, std::string actor,
+                               StoreCallback<RetryAnswer> answer) {
     shorten(actor);
     impl_->writer->enqueue(store::retry_plan_operation(std::move(plan_id), only, std::move(actor), std::move(answer)));
 }
@@ -136,7 +147,8 @@ void EmbeddedStore::backup(std::filesystem::path target, StoreCallback<BackupAns
     std::error_code code;
     if (target.empty()) return answer(invalid("target", "a backup needs a path"));
     if (std::filesystem::exists(target, code) || code) {
-        return answer(fail(ErrorCode::kConflict, "store", target.string() + " exists already, or its folder cannot be read"));
+        return answer(
+            fail(ErrorCode::kConflict, "store", target.string() + " exists already, or its folder cannot be read"));
     }
     if (impl_->copying.exchange(true)) return answer(fail(ErrorCode::kConflict, "store", "another backup is running"));
     Impl* impl = impl_.get();  // close() waits for this thread

@@ -2,12 +2,13 @@
 // store"; cluster-rules 4, 9-11, 24-26).
 //
 // Promises. A write is answered after it is on disk (WAL, synchronous=FULL, group commit: whatever is waiting goes into
-// one transaction). The file survives kill -9 at any moment. A corrupt, foreign or newer file is refused and not touched.
-// A full disk refuses submits (kDiskFull), keeps what is stored, keeps room for endings and heals by itself.
+// one transaction). The file survives kill -9 at any moment. A corrupt, foreign or newer file is refused and not
+// touched. A full disk refuses submits (kDiskFull), keeps what is stored, keeps room for endings and heals by itself.
 //
-// Threading. Write calls come from any thread and never block; the callback is called exactly once, on the store's writer
-// thread (it must be quick and must not throw): hand it a function that posts to your own loop. Reads block for a bounded
-// time and may come from any thread except the callbacks. After close() returned no callback is called any more.
+// Threading. Write calls come from any thread and never block; the callback is called exactly once, on the store's
+// writer thread (it must be quick and must not throw): hand it a function that posts to your own loop. Reads block for
+// a bounded time and may come from any thread except the callbacks. After close() returned no callback is called any
+// more.
 #pragma once
 
 #include <atomic>
@@ -29,24 +30,24 @@
 namespace wa {
 
 struct StoreLimits {
-    std::size_t payload_bytes = 1024 * 1024;           // of one ticket
-    std::size_t submit_tickets = 100'000;              // in one submit
-    std::size_t submit_bytes = 64 * 1024 * 1024;       // in one submit
-    std::size_t result_bytes = 1024 * 1024;            // of one result; longer ones lose their logs, then their output
-    std::size_t history_bytes = 256 * 1024;            // of one history write; the middle is left out beyond it
-    std::size_t queued_operations = 4096;              // writes not yet taken; more are refused (kUnavailable)
+    std::size_t payload_bytes = 1024 * 1024;      // of one ticket
+    std::size_t submit_tickets = 100'000;         // in one submit
+    std::size_t submit_bytes = 64 * 1024 * 1024;  // in one submit
+    std::size_t result_bytes = 1024 * 1024;       // of one result; longer ones lose their logs, then their output
+    std::size_t history_bytes = 256 * 1024;       // of one history write; the middle is left out beyond it
+    std::size_t queued_operations = 4096;         // writes not yet taken; more are refused (kUnavailable)
     std::size_t queued_bytes = 192 * 1024 * 1024;
-    std::size_t transaction_tickets = 8192;            // of one group commit, unless one operation alone is larger
+    std::size_t transaction_tickets = 8192;  // of one group commit, unless one operation alone is larger
     std::size_t transaction_bytes = 16 * 1024 * 1024;
     std::size_t list_limit = 1000;
-    std::size_t scan_rows = 200'000;                   // rows one filtered listing looks at
-    std::size_t answer_bytes = 64 * 1024 * 1024;       // payloads in one answer
+    std::size_t scan_rows = 200'000;              // rows one filtered listing looks at
+    std::size_t answer_bytes = 64 * 1024 * 1024;  // payloads in one answer
     std::size_t read_connections = 3;
-    Duration read_time = std::chrono::seconds(5);      // of one read, waiting for a connection included
-    Duration check_time = std::chrono::seconds(3);     // of the integrity check at open; what is left is not checked
-    std::size_t reserve_bytes = 2 * 1024 * 1024;       // kept free beside the file, for endings on a full disk (rule 25)
-    std::int64_t file_bytes = 0;                       // submits are refused above this size; 0 = only the disk decides
-    Duration probe_every = std::chrono::seconds(1);    // after a full disk
+    Duration read_time = std::chrono::seconds(5);    // of one read, waiting for a connection included
+    Duration check_time = std::chrono::seconds(3);   // of the integrity check at open; what is left is not checked
+    std::size_t reserve_bytes = 2 * 1024 * 1024;     // kept free beside the file, for endings on a full disk (rule 25)
+    std::int64_t file_bytes = 0;                     // submits are refused above this size; 0 = only the disk decides
+    Duration probe_every = std::chrono::seconds(1);  // after a full disk
 };
 
 struct StoreRetention {
@@ -65,15 +66,15 @@ struct StoreOptions {
 
 // What open() found.
 struct OpenReport {
-    std::string epoch;               // new after a backup was restored (rule 26)
+    std::string epoch;  // new after a backup was restored (rule 26)
     bool created = false;
-    bool restored = false;           // the file was a backup copy
-    bool unclean = false;            // the last process did not close it
-    int migrated_from = 0;           // 0 = not migrated
+    bool restored = false;  // the file was a backup copy
+    bool unclean = false;   // the last process did not close it
+    int migrated_from = 0;  // 0 = not migrated
     std::filesystem::path migration_backup;
-    std::int64_t interrupted = 0;    // attempts without an end (history says so, deliveries +1)
-    std::int64_t handed_back = 0;    // attempts that a clean stop gave back
-    bool check_complete = true;      // the integrity check finished within its time
+    std::int64_t interrupted = 0;  // attempts without an end (history says so, deliveries +1)
+    std::int64_t handed_back = 0;  // attempts that a clean stop gave back
+    bool check_complete = true;    // the integrity check finished within its time
 };
 
 enum class StopKind : std::uint8_t {
@@ -82,10 +83,10 @@ enum class StopKind : std::uint8_t {
 };
 
 struct StoreHealth {
-    bool ok = true;         // the last write worked
-    bool disk_full = false; // submits are refused now
+    bool ok = true;          // the last write worked
+    bool disk_full = false;  // submits are refused now
     bool reserve_whole = true;
-    std::string error;      // of the last failed write, empty when ok
+    std::string error;  // of the last failed write, empty when ok
     std::int64_t file_bytes = 0;
     std::int64_t wal_bytes = 0;
     std::size_t queued_operations = 0;

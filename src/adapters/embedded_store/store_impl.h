@@ -34,8 +34,8 @@ struct EmbeddedStore::Impl {
     OpenReport report;
     store::ReadPool pool;
     std::unique_ptr<store::Writer> writer;
-    std::unique_ptr<store::Background> reader;   // source reads and look-ups
-    std::unique_ptr<store::Background> copier;   // backups
+    std::unique_ptr<store::Background> reader;  // source reads and look-ups
+    std::unique_ptr<store::Background> copier;  // backups
     std::atomic<bool> copying = false;
     std::atomic<bool> stop_copying = false;
     std::atomic<bool> closed = false;

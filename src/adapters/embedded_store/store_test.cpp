@@ -157,10 +157,14 @@ TEST_F(EmbeddedStoreTest, AnEndingBringsResultAttemptsHistoryAndLog) {
 
 TEST_F(EmbeddedStoreTest, OutcomesBecomePhases) {
     const std::vector<std::pair<Outcome, StoredPhase>> expected{
-        {Outcome::kCompleted, StoredPhase::kCompleted},           {Outcome::kExecutionFailed, StoredPhase::kFailed},
-        {Outcome::kTimeout, StoredPhase::kFailed},                {Outcome::kDeadlineExceeded, StoredPhase::kFailed},
-        {Outcome::kDependencyFailed, StoredPhase::kDependencyLost}, {Outcome::kDependencyTimeout, StoredPhase::kDependencyLost},
-        {Outcome::kCancelled, StoredPhase::kCancelled},           {Outcome::kPreempted, StoredPhase::kCancelled}};
+        {Outcome::kCompleted, StoredPhase::kCompleted},
+        {Outcome::kExecutionFailed, StoredPhase::kFailed},
+        {Outcome::kTimeout, StoredPhase::kFailed},
+        {Outcome::kDeadlineExceeded, StoredPhase::kFailed},
+        {Outcome::kDependencyFailed, StoredPhase::kDependencyLost},
+        {Outcome::kDependencyTimeout, StoredPhase::kDependencyLost},
+        {Outcome::kCancelled, StoredPhase::kCancelled},
+        {Outcome::kPreempted, StoredPhase::kCancelled}};
     std::vector<NewTicket> tickets;
     std::vector<std::pair<std::string, Outcome>> endings;
     for (std::size_t n = 0; n < expected.size(); ++n) {
@@ -218,14 +222,15 @@ TEST_F(EmbeddedStoreTest, OnlyFailedTicketsAreRetriedAndNumbersGoOn) {
     EXPECT_EQ((*attempts)[1].number, 2);
     EXPECT_EQ((*attempts)[1].outcome, "completed");
     const auto history = store_->history("bad-2");
-    EXPECT_TRUE(std::any_of(history->begin(), history->end(), [](const auto& line) { return line.kind == "retried" && line.actor == "cli"; }));
+    EXPECT_TRUE(std::any_of(history->begin(), history->end(),
+                            [](const auto& line) { return line.kind == "retried" && line.actor == "cli"; }));
     EXPECT_EQ(store_->log("bad-2", 1)->attempt, 1);
     EXPECT_EQ(store_->log("bad-2")->attempt, 2);
 }
 
 TEST_F(EmbeddedStoreTest, APlanRetryTakesWhatFellWithIt) {
-    ASSERT_TRUE(submit(make_request({make_ticket("a-ok"), make_ticket("b-bad"), make_ticket("c-dep"), make_ticket("d-cancel"),
-                                     make_ticket("e-open")})));
+    ASSERT_TRUE(submit(make_request({make_ticket("a-ok"), make_ticket("b-bad"), make_ticket("c-dep"),
+                                     make_ticket("d-cancel"), make_ticket("e-open")})));
     end({{"a-ok", Outcome::kCompleted},
          {"b-bad", Outcome::kExecutionFailed},
          {"c-dep", Outcome::kDependencyFailed},
@@ -280,13 +285,16 @@ TEST_F(EmbeddedStoreTest, StatusFromOutside) {
     engine.commit(std::move(batch));
     EXPECT_EQ(patch(engine.records[0].key, TicketStatus::kCompleted).error().code, ErrorCode::kConflict);
     const auto history = store_->history("two-2");
-    EXPECT_EQ(std::count_if(history->begin(), history->end(), [](const auto& line) { return line.kind == "patched" && line.actor == "scheduler"; }), 2);
+    EXPECT_EQ(std::count_if(history->begin(), history->end(),
+                            [](const auto& line) { return line.kind == "patched" && line.actor == "scheduler"; }),
+              2);
 }
 
 TEST_F(EmbeddedStoreTest, IdsResolveByTheirBeginning) {
-    ASSERT_TRUE(submit(make_request({make_ticket("3f9a01c2-6a0e-4a5b-9d7e-0b9d5a1c2f10"), make_ticket("3f9a01c2-7a0e-4a5b-9d7e-0b9d5a1c2f10"),
-                                     make_ticket("77b1d0e4-6a0e-4a5b-9d7e-0b9d5a1c2f10"), make_ticket("build-1"), make_ticket("build-22"),
-                                     make_ticket("77b1-odd")})));
+    ASSERT_TRUE(submit(make_request({make_ticket("3f9a01c2-6a0e-4a5b-9d7e-0b9d5a1c2f10"),
+                                     make_ticket("3f9a01c2-7a0e-4a5b-9d7e-0b9d5a1c2f10"),
+                                     make_ticket("77b1d0e4-6a0e-4a5b-9d7e-0b9d5a1c2f10"), make_ticket("build-1"),
+                                     make_ticket("build-22"), make_ticket("77b1-odd")})));
     EXPECT_EQ(store_->resolve("77b1d").value(), "77b1d0e4-6a0e-4a5b-9d7e-0b9d5a1c2f10");
     EXPECT_EQ(store_->resolve("3f9a01c2-7").value(), "3f9a01c2-7a0e-4a5b-9d7e-0b9d5a1c2f10");
     EXPECT_EQ(store_->resolve("build-2").value(), "build-22");
@@ -308,12 +316,16 @@ TEST_F(EmbeddedStoreTest, ListsFilterAndPage) {
     for (int plan = 0; plan < 3; ++plan) {
         std::vector<NewTicket> tickets;
         for (int n = 0; n < 10; ++n) {
-            tickets.push_back(make_ticket("p" + std::to_string(plan) + "-t" + std::to_string(n), n % 2 == 0 ? "Even" : "odd"));
+            tickets.push_back(
+                make_ticket("p" + std::to_string(plan) + "-t" + std::to_string(n), n % 2 == 0 ? "Even" : "odd"));
             tickets.back().task_type = n % 5 == 0 ? TaskType::kBuild : TaskType::kTest;
         }
         ASSERT_TRUE(submit(make_request(std::move(tickets), "plan-" + std::to_string(plan))));
     }
-    end({{"p0-t0", Outcome::kCompleted}, {"p0-t1", Outcome::kExecutionFailed}, {"p1-t1", Outcome::kCancelled}, {"p2-t5", Outcome::kCompleted}});
+    end({{"p0-t0", Outcome::kCompleted},
+         {"p0-t1", Outcome::kExecutionFailed},
+         {"p1-t1", Outcome::kCancelled},
+         {"p2-t5", Outcome::kCompleted}});
     const auto list = [&](const TicketQuery& query) {
         auto page = store_->tickets(query);
         EXPECT_TRUE(page) << page.error().describe();
@@ -399,7 +411,8 @@ TEST_F(EmbeddedStoreTest, AFilteredListingLooksAtABoundedNumberOfRows) {
     few.limits.scan_rows = 5;
     open(few);
     std::vector<NewTicket> tickets;
-    for (int n = 0; n < 10; ++n) tickets.push_back(make_ticket("t-" + std::to_string(n)));
+    for (int n = 0; n < 10; ++n)
+        tickets.push_back(make_ticket("t-" + std::to_string(n)));
     ASSERT_TRUE(submit(make_request(std::move(tickets))));
     TicketQuery query;
     query.text = "t-";
@@ -542,7 +555,8 @@ TEST_F(EmbeddedStoreTest, EndingsComeInTheOrderOfCommits) {
 
 TEST_F(EmbeddedStoreTest, EverythingIsThereAfterAReopen) {
     std::vector<NewTicket> tickets;
-    for (int n = 0; n < 50; ++n) tickets.push_back(make_ticket("t-" + std::to_string(n)));
+    for (int n = 0; n < 50; ++n)
+        tickets.push_back(make_ticket("t-" + std::to_string(n)));
     ASSERT_TRUE(submit(make_request(tickets)));
     end({{"t-0", Outcome::kCompleted}, {"t-1", Outcome::kExecutionFailed}});
     const std::string epoch = store_->opened().epoch;

@@ -31,8 +31,8 @@ Error closed_error() {
 }
 
 Error busy_error() {
-    Error error = make_error(ErrorCode::kUnavailable, Retry::kAfterHint, Fault::kWorker, "store",
-                             "too many writes are waiting");
+    Error error =
+        make_error(ErrorCode::kUnavailable, Retry::kAfterHint, Fault::kWorker, "store", "too many writes are waiting");
     error.retry_after = std::chrono::seconds(1);
     return error;
 }
@@ -51,7 +51,9 @@ Writer::Writer(std::unique_ptr<Book> book, const StoreOptions& options, const Cl
     });
 }
 
-Writer::~Writer() { stop(StopKind::kUnclean); }
+Writer::~Writer() {
+    stop(StopKind::kUnclean);
+}
 
 void Writer::enqueue(std::unique_ptr<Operation> operation) {
     std::optional<Error> refused;
@@ -113,7 +115,9 @@ void Writer::loop() {
     book_.reset();
 }
 
-bool Writer::work_waiting() const { return stopping_ || !queue_.empty(); }
+bool Writer::work_waiting() const {
+    return stopping_ || !queue_.empty();
+}
 
 bool Writer::take(Batch& batch) {
     std::unique_lock lock(mutex_);
@@ -162,7 +166,8 @@ void Writer::execute(Batch batch) {
 
 Result<void> Writer::transact(const Batch& batch) {
     WA_CHECKED(book_->begin());
-    for (const auto& operation : batch) WA_CHECKED(operation->run(*book_));
+    for (const auto& operation : batch)
+        WA_CHECKED(operation->run(*book_));
     return book_->commit();
 }
 
@@ -178,8 +183,8 @@ void Writer::refuse_requests(Batch& batch, const Error& error) {
     batch = std::move(kept);
 }
 
-// Endings first try the room that the log holds, then the reserve. What still fails goes back to the engine, which keeps
-// the outcome, the slot, and intake shut, and hands the same batch over again.
+// Endings first try the room that the log holds, then the reserve. What still fails goes back to the engine, which
+// keeps the outcome, the slot, and intake shut, and hands the same batch over again.
 void Writer::write_endings(Batch batch, Error error) {
     for (int step = 0; step < 2 && !batch.empty(); ++step) {
         if (step == 0) relieve_log();
@@ -218,7 +223,8 @@ void Writer::answer(Batch batch, Offset queue_before) {
     Feed feed;
     feed.after = queue_before;
     feed.end = book_->next_seq();
-    for (const auto& operation : batch) operation->committed(feed);
+    for (const auto& operation : batch)
+        operation->committed(feed);
     std::function<void(Feed&&)> sink;
     {
         const std::lock_guard lock(mutex_);
@@ -228,7 +234,8 @@ void Writer::answer(Batch batch, Offset queue_before) {
 }
 
 void Writer::failed(const Batch& batch, const Error& error) {
-    for (const auto& operation : batch) operation->failed(error);
+    for (const auto& operation : batch)
+        operation->failed(error);
 }
 
 // -------------------------------------------------------------------- upkeep
@@ -264,8 +271,8 @@ void Writer::heal() {
     }
 }
 
-// Moves the log into the file, so that the next write begins the log again and uses its room once more. Does only as much
-// as readers allow, and what cannot be moved stays in the log: its return code changes nothing here.
+// Moves the log into the file, so that the next write begins the log again and uses its room once more. Does only as
+// much as readers allow, and what cannot be moved stays in the log: its return code changes nothing here.
 void Writer::relieve_log() {
     sqlite3_wal_checkpoint_v2(book_->db().raw(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
 }
@@ -273,9 +280,9 @@ void Writer::relieve_log() {
 std::optional<Error> Writer::request_refusal() {
     if (trouble_ && clock_.now() >= next_probe_) heal();
     if (!trouble_ && over_file_limit()) {
-        note_failure(make_error(ErrorCode::kDiskFull, Retry::kAfterBackoff, Fault::kWorker, "store",
-                                "the store has reached its size limit of " + std::to_string(options_.limits.file_bytes) +
-                                    " bytes"));
+        note_failure(make_error(
+            ErrorCode::kDiskFull, Retry::kAfterBackoff, Fault::kWorker, "store",
+            "the store has reached its size limit of " + std::to_string(options_.limits.file_bytes) + " bytes"));
     }
     if (!trouble_) return std::nullopt;
     Error error = *trouble_;
@@ -285,7 +292,8 @@ std::optional<Error> Writer::request_refusal() {
 
 bool Writer::over_file_limit() {
     if (options_.limits.file_bytes <= 0) return false;
-    const auto pages = book_->db().scalar("SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count");
+    const auto pages =
+        book_->db().scalar("SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count");
     const auto page_size = book_->db().scalar("PRAGMA page_size");
     return pages && page_size && *pages * *page_size >= options_.limits.file_bytes;
 }

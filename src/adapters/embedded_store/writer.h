@@ -1,4 +1,5 @@
-// The one thread that writes: takes whatever is waiting, puts it into one transaction, syncs, answers. Private to this folder.
+// The one thread that writes: takes whatever is waiting, puts it into one transaction, syncs, answers. Private to this
+// folder.
 #pragma once
 
 #include <atomic>

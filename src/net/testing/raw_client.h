@@ -97,7 +97,8 @@ public:
         return true;
     }
     // Everything up to and including `mark`; nothing when it does not come.
-    std::optional<std::string> read_until(std::string_view mark, std::chrono::milliseconds wait = std::chrono::seconds(10)) {
+    std::optional<std::string> read_until(std::string_view mark,
+                                          std::chrono::milliseconds wait = std::chrono::seconds(10)) {
         std::size_t at = 0;
         while ((at = buffer_.find(mark)) == std::string::npos) {
             if (!fill(wait)) return std::nullopt;
@@ -139,9 +140,11 @@ public:
         for (std::string_view line = take_line(rest); !line.empty(); line = take_line(rest)) {
             const std::size_t colon = line.find(':');
             std::string name(line.substr(0, colon));
-            std::ranges::transform(name, name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+            std::ranges::transform(name, name.begin(),
+                                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
             std::string_view value = colon == std::string_view::npos ? std::string_view{} : line.substr(colon + 1);
-            while (value.starts_with(' ')) value.remove_prefix(1);
+            while (value.starts_with(' '))
+                value.remove_prefix(1);
             reply.headers[name] = std::string(value);
         }
         return reply;

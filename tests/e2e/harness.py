@@ -1,0 +1,135 @@
+"""Starts the real binary on a state folder of its own and talks to it as a client would."""
+
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+BINARY = os.environ.get("WA_BINARY", "build/release/worker-agents")
+
+
+class Worker:
+    """One `worker-agents dev` process; its state folder outlives it, so it can be started again."""
+
+    def __init__(self, settings=None):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wa-e2e-"))
+        self.state = self.folder / "state"
+        self.work = self.folder / "work"
+        self.settings = {
+            "LOCAL_RUNTIME_WORKING_DIR": str(self.work),
+            "HTTP_PORT": "0",
+            "PROMETHEUS_PORT": "0",
+            "LOG_FORMAT": "json",
+            **(settings or {}),
+        }
+        self.process = None
+        self.log = open(self.folder / "log", "ab")
+
+    def start(self, *arguments, wait=True):
+        environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
+        environment.update(self.settings)
+        self.process = subprocess.Popen(
+            [BINARY, "dev", "--state-dir", str(self.state), *arguments],
+            env=environment, stdout=self.log, stderr=self.log, start_new_session=True)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, limit=20.0):
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the worker ended with {self.process.returncode}: {self.tail()}")
+            try:
+                if self.endpoints()["pid"] == self.process.pid and self.request("GET", "/ready")[0] == 200:
+                    return
+            except (OSError, KeyError, ValueError, http.client.HTTPException):
+                pass
+            time.sleep(0.02)
+        raise AssertionError(f"the worker did not become ready: {self.tail()}")
+
+    def endpoints(self):
+        return json.loads((self.state / "endpoints").read_text())
+
+    def address(self):
+        host, port = self.endpoints()["http"].removeprefix("http://").split(":")
+        return host, int(port)
+
+    def token(self):
+        return (self.state / "token").read_text().strip()
+
+    def request(self, method, path, body=None, token=True, headers=None, timeout=30):
+        connection = http.client.HTTPConnection(*self.address(), timeout=timeout)
+        try:
+            data = body if body is None or isinstance(body, (bytes, str)) else json.dumps(body)
+            all_headers = {"Content-Type": "application/json"} if data is not None else {}
+            if token:
+                all_headers["Authorization"] = "Bearer " + self.token()
+            all_headers.update(headers or {})
+            connection.request(method, path, body=data, headers=all_headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            try:
+                return answer.status, json.loads(text)
+            except ValueError:
+                return answer.status, text.decode("utf-8", "replace")
+        finally:
+            connection.close()
+
+    def cli(self, *arguments, timeout=60, check=None):
+        environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
+        done = subprocess.run([BINARY, "--state-dir", str(self.state), *arguments], env=environment, text=True,
+                              capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL)
+        if check is not None and done.returncode != check:
+            raise AssertionError(f"{arguments} gave {done.returncode}, not {check}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def kill(self):
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, limit=60):
+        if self.process is None or self.process.poll() is not None:
+            return self.process.returncode if self.process else None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(limit)
+
+    def tail(self):
+        self.log.flush()
+        return (self.folder / "log").read_text(errors="replace")[-3000:]
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def processes_with(text):
+    """Process ids whose command line or environment holds `text`."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            whole = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if text.encode() in whole:
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until(condition, limit=60.0, every=0.05):
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(every)
+    return condition()
