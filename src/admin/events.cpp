@@ -53,9 +53,9 @@ public:
         stream_->write("retry: 2000\n\n");
         greet();
         if (wish_.topics.stats) api_->feed_stats(loop_);
+        pump();
         start_logs();
         keep_alive();
-        pump();
     }
 
 private:

@@ -31,7 +31,7 @@ Background::~Background() {
     }
     // The last route may be dropped by a job's own end; a thread cannot wait for itself.
     if (thread_.get_id() == std::this_thread::get_id()) {
-        thread_.detach();
+        thread_.detach();  // tidy: detached (it ends with this very call)
     } else {
         thread_.join();
     }

@@ -403,7 +403,7 @@ TEST(HttpServer, SlowlorisIsCut) {
 }
 
 TEST(HttpServer, ReaderThatDoesNotReadIsCut) {
-    Server server([](ServerOptions& options) { options.write_time = 800ms; });
+    Server server([](ServerOptions& options) { options.write_time = 1s; });
     RawClient client = RawClient::tcp(server.port());
     client.send("GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n");
     ASSERT_TRUE(eventually([&] { return server->stats().requests == 1; }));
@@ -411,8 +411,8 @@ TEST(HttpServer, ReaderThatDoesNotReadIsCut) {
     // One that reads slowly but steadily gets everything.
     RawClient slow = RawClient::tcp(server.port());
     slow.send("GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    for (int i = 0; i < 20; ++i) {
-        std::this_thread::sleep_for(40ms);
+    for (int i = 0; i < 100; ++i) {
+        std::this_thread::sleep_for(5ms);
         slow.fill();
     }
     EXPECT_EQ(slow.read_reply().body.size(), 8U * 1024 * 1024);

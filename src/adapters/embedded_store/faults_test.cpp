@@ -80,12 +80,15 @@ protected:
             EXPECT_EQ(store_->history(id)->back().kind, "ended");
         }
         PhaseCounts seen;
-        TicketQuery all;
-        all.limit = 1000;
-        const auto page = store_->tickets(all);
-        ASSERT_TRUE(page) << page.error().describe();
-        for (const auto& ticket : page->tickets)
-            ++seen[ticket.phase];
+        TicketQuery query;
+        query.limit = 1000;
+        for (std::size_t found = query.limit; found == query.limit; query.offset += query.limit) {
+            const auto page = store_->tickets(query);
+            ASSERT_TRUE(page) << page.error().describe();
+            for (const auto& ticket : page->tickets)
+                ++seen[ticket.phase];
+            found = page->tickets.size();
+        }
         EXPECT_EQ(store_->counts().value(), seen);
     }
     bool works_again() {

@@ -44,7 +44,7 @@ struct StoreLimits {
     std::size_t answer_bytes = 64 * 1024 * 1024;  // payloads in one answer
     std::size_t read_connections = 3;
     Duration read_time = std::chrono::seconds(5);    // of one read, waiting for a connection included
-    Duration check_time = std::chrono::seconds(3);   // of the integrity check at open; what is left is not checked
+    Duration check_time = std::chrono::seconds(2);   // of the integrity check at open; what is left is not checked
     std::size_t reserve_bytes = 2 * 1024 * 1024;     // kept free beside the file, for endings on a full disk (rule 25)
     std::int64_t file_bytes = 0;                     // submits are refused above this size; 0 = only the disk decides
     Duration probe_every = std::chrono::seconds(1);  // after a full disk

@@ -72,7 +72,7 @@ void Writer::enqueue(std::unique_ptr<Operation> operation) {
         }
     }
     if (refused) {
-        operation->failed(*refused);
+        operation->failed(*refused);  // NOLINT(bugprone-use-after-move): moved only when nothing refused it
     } else {
         wake_.notify_one();
     }

@@ -50,7 +50,8 @@ std::string short_id(const Ticket& ticket) {
 
 json::value parameter_or(const Ticket& ticket, std::string_view key, json::value fallback) {
     const auto* value = ticket.parameters.if_contains(key);
-    return value == nullptr || value->is_null() ? std::move(fallback) : *value;
+    if (value == nullptr || value->is_null()) return fallback;
+    return *value;
 }
 
 void copy_parameter(const Ticket& from, std::string_view key, json::object& to) {

@@ -115,7 +115,7 @@ void read_deadline(const PlanObject& sla, EpochMillis now, SlaPatch& patch) {
     } else if (moment && *moment <= 0) {
         patch.deadline = 0;
     } else if (moment && *moment >= kFirstMoment) {
-        patch.deadline = *moment;
+        patch.deadline = moment;
     } else {
         return sla.wrong("deadline", "a duration from now with a unit (\"30m\") or a moment in epoch milliseconds",
                          *value);
