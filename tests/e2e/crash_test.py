@@ -41,7 +41,7 @@ class KillNine(unittest.TestCase):
         self.assertEqual(status, 201, answer)
         names = {ticket_id: name for name, ticket_id in answer["tickets"].items()}
         for _ in range(KILLS):
-            time.sleep(generator.uniform(0.05, 0.8))
+            time.sleep(generator.uniform(0.2, 1.0))
             self.worker.kill()
             marker = str(self.worker.folder)
             self.assertEqual(wait_until(lambda: processes_with(marker) == [], 10), True, "processes outlived their worker")
@@ -51,7 +51,13 @@ class KillNine(unittest.TestCase):
         page, still_open = self.open_tickets(plan_id)
         self.assertEqual([t["ticket_id"] for t in still_open], [])
         self.assertEqual(page["total"], TICKETS)
-        self.assertEqual(collections.Counter(t["status"] for t in page["tickets"]), {"COMPLETED": TICKETS})
+        # A ticket that was running at more than three of the kills is not started again, and what needs it is skipped;
+        # nothing else may fail.
+        failed = [t for t in page["tickets"] if t["status"] == "FAILED"]
+        for t in failed:
+            self.assertRegex(t["error_message"], "a worker died|did not complete", t)
+        self.assertLess(len(failed), TICKETS // 4, collections.Counter(t["error_message"] for t in failed))
+        completed = {names[t["ticket_id"]] for t in page["tickets"] if t["status"] == "COMPLETED"}
 
         ended = set()
         needs = {name: set(entry["needs"]) for name, entry in plan["tickets"].items()}
@@ -61,7 +67,7 @@ class KillNine(unittest.TestCase):
                 self.assertLessEqual(needs[name], ended, f"{name} started before what it needs")
             else:
                 ended.add(name)
-        self.assertEqual(ended, set(names.values()))
+        self.assertLessEqual(completed, ended)
 
         # Each ticket moved to its end exactly once.
         for ticket_id in list(names)[:100]:
