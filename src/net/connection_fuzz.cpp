@@ -1,4 +1,5 @@
-// Any bytes as what a caller sends: the connection never crashes, hands out only what keeps the limits, and answers in HTTP.
+// Any bytes as what a caller sends: the connection never crashes, hands out only what keeps the limits, and answers in
+// HTTP.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,7 +29,8 @@ void must(bool holds) {
 void handle(Request request, Responder responder) {
     must(request.body.size() <= kBodyLimit);
     must(request.path.starts_with('/'));
-    for (const std::string& piece : request.segments) must(!piece.empty() && is_utf8(piece));
+    for (const std::string& piece : request.segments)
+        must(!piece.empty() && is_utf8(piece));
     std::size_t header_bytes = 0;
     for (const auto& [name, value] : request.headers) {
         header_bytes += name.size() + value.size();
