@@ -52,27 +52,6 @@ bool set_limits(const Limits& limits) {
            limit(RLIMIT_NPROC, limits.processes, 0) && limit(RLIMIT_CORE, limits.core, 0);
 }
 
-// A task dies before the worker when memory runs out. Best effort: some containers forbid it.
-void set_oom_score(int score) {
-    if (score == 0) return;
-    const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    char text[16];
-    int length = 0;
-    unsigned value = static_cast<unsigned>(score < 0 ? -score : score);
-    char digits[12];
-    int count = 0;
-    do {
-        digits[count++] = static_cast<char>('0' + value % 10);
-        value /= 10;
-    } while (value != 0 && count < 10);
-    if (score < 0) text[length++] = '-';
-    while (count > 0)
-        text[length++] = digits[--count];
-    [[maybe_unused]] const ssize_t written = write(fd, text, static_cast<size_t>(length));
-    close(fd);
-}
-
 int child_main(void* argument) {
     Shared& shared = *static_cast<Shared*>(argument);
     const ChildPlan& plan = *shared.plan;
@@ -83,7 +62,6 @@ int child_main(void* argument) {
         errno = ESRCH;
         give_up(shared, Step::kParentGone);
     }
-    set_oom_score(plan.oom_score_adj);
     if (dup2(plan.input, 0) < 0 || dup2(plan.output, 1) < 0 || dup2(plan.errors, 2) < 0) give_up(shared, Step::kStdio);
     if (fchdir(plan.directory) != 0) give_up(shared, Step::kDirectory);
     // Everything the helper has is close-on-exec; this also takes what may have been inherited from the worker. The

@@ -17,7 +17,6 @@ struct ChildPlan {
     int errors;
     int directory;
     Limits limits;
-    int oom_score_adj;
 };
 
 struct ChildResult {

@@ -421,8 +421,8 @@ void Helper::on_spawn(const Spawn& spawn, const char* inline_body, size_t inline
         if (strncmp(environment[index], kAttemptVariable, length) == 0)
             task->marker = strdup(environment[index] + length);
     }
-    const ChildPlan plan{executable, arguments,    environment,   has_stdin ? fds[3] : null_, fds[0], fds[1],
-                         fds[2],     spawn.limits, oom_score_adj_};
+    const ChildPlan plan{executable, arguments, environment, has_stdin ? fds[3] : null_,
+                         fds[0],     fds[1],    fds[2],      spawn.limits};
     const ChildResult child = start_child(plan);
     free(body);
     free(strings);
@@ -437,6 +437,9 @@ void Helper::on_spawn(const Spawn& spawn, const char* inline_body, size_t inline
     task->deadline = spawn.deadline_boot_ns;
     task->grace = static_cast<int64_t>(spawn.grace_ms) * kMillisecond;
     tasks_[task_count_++] = task;
+    // A task dies before the worker when memory runs out. Not in the child: until exec it shares our memory, and with
+    // it the protection that keeps others (and so itself) from writing there.
+    if (oom_score_adj_ != 0) set_oom_score(child.pid, oom_score_adj_);
     lease_over_ = false;
     auto started = message<Started>(Type::kStarted, id);
     started.pid = child.pid;

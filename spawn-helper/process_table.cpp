@@ -233,6 +233,17 @@ bool kill_exactly(pid_t pid, uint64_t start_time) {
     return sent;
 }
 
+void set_oom_score(pid_t pid, int score) {
+    char path[kPathSize];
+    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", pid);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    char text[16];
+    const int length = snprintf(text, sizeof text, "%d", score);
+    [[maybe_unused]] const ssize_t written = write(fd, text, static_cast<size_t>(length));
+    close(fd);
+}
+
 int64_t boot_now_ns() {
     timespec now{};
     clock_gettime(CLOCK_BOOTTIME, &now);

@@ -46,6 +46,9 @@ bool kill_exactly(pid_t pid, uint64_t start_time);
 // round.
 uint32_t sweep_marker(const char* marker, int64_t limit_ns, uint32_t& alive);
 
+// Best effort: some containers forbid it.
+void set_oom_score(pid_t pid, int score);
+
 int64_t boot_now_ns();
 
 }  // namespace wa::helper

@@ -548,6 +548,93 @@ TEST(DlqApi, ListsEmpty) {
     EXPECT_EQ(world.get("/api/v1/dlq?limit=0").status, 400);
 }
 
+Settlement dead_letter_of(World& world, const std::string& ticket_id) {
+    Settlement settlement;
+    settlement.kind = SettlementKind::kDeadLetter;
+    settlement.outcome = Outcome::kInvalid;
+    settlement.position = {0, world.position_of(ticket_id)};
+    settlement.epoch = 1;
+    settlement.ticket_id = ticket_id;
+    settlement.dead_letter = {"worker_crashed", "TimeoutError", "the worker died three times", "EXECUTE"};
+    return settlement;
+}
+
+TEST(DlqApi, LookedAtReplayedAndDiscarded) {
+    World world;
+    CommitBatch batch;
+    batch.number = 1;
+    for (const char* id : {"t-1", "t-2"}) {
+        ASSERT_EQ(world.post("/api/v1/tickets", World::ticket(id)).status, 201);
+        batch.settlements.push_back(dead_letter_of(world, id));
+    }
+    world.commit(batch);
+    const json::object list = World::object(world.get("/api/v1/dlq"));
+    ASSERT_EQ(list.at("total"), 2);
+    const std::string key(list.at("dlq").as_array()[0].at("key").as_string());
+    const std::string other(list.at("dlq").as_array()[1].at("key").as_string());
+    const json::object letter = World::object(world.get("/api/v1/dlq/" + key));
+    EXPECT_EQ(letter.at("reason"), "worker_crashed");
+    EXPECT_EQ(letter.at("error"), "the worker died three times");
+    EXPECT_TRUE(letter.contains("payload"));
+    EXPECT_EQ(World::object(world.get("/api/v1/tickets/t-1")).at("phase"), "dead-lettered");
+    EXPECT_NE(World::object(world.get("/api/v1/tickets/t-1/explain")).at("summary").as_string().find("dead letter"),
+              json::string::npos);
+    const Reply replayed = world.post("/api/v1/dlq/" + key + "/replay", "{}");
+    ASSERT_EQ(replayed.status, 202) << replayed.body;
+    EXPECT_EQ(world.store->unfinished().value(), 1);
+    EXPECT_NE(world.post("/api/v1/dlq/" + key + "/replay", "{}").status, 202);  // it is queued again, not twice
+    EXPECT_EQ(world.send("DELETE", "/api/v1/dlq/" + other + "?reason=not%20needed").status, 204);
+    EXPECT_EQ(world.get("/api/v1/dlq/" + other).status, 404);
+    EXPECT_EQ(world.store->unfinished().value(), 1);
+}
+
+TEST(TicketApi, ARunningTicketIsNotPatchedFromOutside) {
+    World world;
+    ASSERT_EQ(world.post("/api/v1/tickets", World::ticket("t-1")).status, 201);
+    CommitBatch batch;
+    batch.number = 1;
+    batch.intents.push_back({{0, world.position_of("t-1")}, 1, "t-1", 1, world.clock.wall_now()});
+    world.commit(batch);
+    EXPECT_EQ(World::object(world.get("/api/v1/tickets/t-1")).at("status"), "RUNNING");
+    const Reply reply = world.send("PATCH", "/api/v1/tickets/t-1/status", R"({"status":"COMPLETED"})");
+    EXPECT_EQ(reply.status, 409) << reply.body;
+    EXPECT_EQ(World::object(world.get("/api/v1/tickets/t-1")).at("status"), "RUNNING");
+    EXPECT_EQ(World::object(world.get("/api/v1/tickets/t-1/attempts")).at("attempts").as_array().size(), 1U);
+    EXPECT_EQ(world.post("/api/v1/tickets/t-1/retry", "{}").status, 409);
+}
+
+TEST(TicketApi, AFullDiskIs507) {
+    StoreLimits limits;
+    limits.file_bytes = 1;
+    World world({}, limits);
+    const Reply reply = world.post("/api/v1/tickets", World::ticket("t-1"));
+    EXPECT_EQ(reply.status, 507) << reply.body;
+    problem(reply);
+    EXPECT_EQ(world.get("/api/v1/tickets").status, 200);
+}
+
+TEST(TicketApi, ManySubmittersAtOnceLoseNothing) {
+    World world;
+    std::vector<std::thread> threads;
+    std::atomic<int> created{0};
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&, t] {
+            RawClient client = RawClient::tcp(world.port());
+            for (int i = 0; i < 100; ++i) {
+                const std::string body = World::ticket(std::to_string(t) + "-" + std::to_string(i));
+                client.send("POST /api/v1/tickets HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " +
+                            std::string(kToken) + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+                            body);
+                if (client.read_reply().status == 201) ++created;
+            }
+        });
+    }
+    for (std::thread& thread : threads)
+        thread.join();
+    EXPECT_EQ(created, 400);
+    EXPECT_EQ(world.store->unfinished().value(), 400);
+}
+
 TEST(LogsApi, WholeTailAndStream) {
     World world;
     ASSERT_EQ(world.post("/api/v1/tickets", World::ticket("t-1")).status, 201);

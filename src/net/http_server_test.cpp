@@ -2,6 +2,8 @@
 #include "net/http_server.h"
 
 #include <gtest/gtest.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -479,6 +481,37 @@ TEST(HttpServer, TokenHostAndOriginMatrix) {
     server->stop(0ms);
     EXPECT_FALSE(std::filesystem::exists(path));
     std::filesystem::remove_all(folder);
+}
+
+// An address of this machine that is not loopback; empty when it has none.
+std::string outer_address() {
+    ifaddrs* all = nullptr;
+    std::string found;
+    if (::getifaddrs(&all) != 0) return found;
+    for (const ifaddrs* each = all; each != nullptr && found.empty(); each = each->ifa_next) {
+        if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET || (each->ifa_flags & IFF_LOOPBACK) != 0)
+            continue;
+        char text[INET_ADDRSTRLEN];
+        const auto* address = reinterpret_cast<const sockaddr_in*>(each->ifa_addr);
+        if (::inet_ntop(AF_INET, &address->sin_addr, text, sizeof text) != nullptr) found = text;
+    }
+    ::freeifaddrs(all);
+    return found;
+}
+
+TEST(HttpServer, CallersFromOutsideNeedTheTokenForReadsToo) {
+    const std::string address = outer_address();
+    if (address.empty()) GTEST_SKIP() << "this machine has no address but loopback";
+    Server server([](ServerOptions& options) { options.host = "0.0.0.0"; });
+    const auto status = [&](const std::string& target, const std::string& more) {
+        RawClient client = RawClient::tcp(server.port(), address.c_str());
+        client.send("GET " + target + " HTTP/1.1\r\nHost: " + address + "\r\n" + more + "\r\n");
+        return client.read_reply().status;
+    };
+    EXPECT_EQ(status("/open", ""), 200);  // probes and scrapes
+    EXPECT_EQ(status("/echo/x", ""), 401);
+    EXPECT_EQ(status("/echo/x", "Authorization: Bearer " + std::string(kToken) + "\r\n"), 200);
+    EXPECT_EQ(status("/open", "Origin: http://evil.example\r\n"), 403);
 }
 
 TEST(HttpServer, NoTokenConfiguredMeansNobodyWrites) {

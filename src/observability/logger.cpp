@@ -1,6 +1,7 @@
 #include "observability/logger.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -366,6 +367,11 @@ bool Log::State::write_out(std::string_view bytes) {
 }
 
 void Log::State::write_loop() {
+    // A reader that has gone is an error of write(), not the end of the process.
+    sigset_t broken_pipe{};
+    ::sigemptyset(&broken_pipe);
+    ::sigaddset(&broken_pipe, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
     std::unique_lock lock(mutex);
     for (;;) {
         filled.wait_for(lock, std::chrono::seconds(1), [&] { return !queue.empty() || stopping; });

@@ -187,6 +187,20 @@ TEST_F(LogTest, StuckReaderCostsNothingButLines) {
     ::close(ends[1]);
 }
 
+TEST_F(LogTest, AReaderThatHasGoneIsNotTheEnd) {
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    ::close(ends[0]);
+    LogOptions given = options();
+    given.sink = nullptr;
+    given.descriptor = ends[1];
+    Log log(given, clock_);
+    log.info("nobody");
+    EXPECT_TRUE(log.flush(5s));
+    EXPECT_EQ(log.dropped(), 1U);
+    ::close(ends[1]);
+}
+
 TEST_F(LogTest, KeepsTheLastLinesForReaders) {
     LogOptions given = options();
     given.kept_lines = 5;

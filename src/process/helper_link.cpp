@@ -25,6 +25,7 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 constexpr int kPacketsPerTurn = 64;
+constexpr int kDeathLimitMs = 500;  // from SIGKILL; on the loop, but only when a helper is lost
 constexpr std::size_t kControlSize = CMSG_SPACE(sizeof(int) * helper::kMaxFds);
 
 // The descriptors that came with a packet; all but the first are closed.
@@ -102,7 +103,6 @@ public:
         }
     }
 
-    // When it dies with the socket still held open by nobody, reading sees the end; kill makes that happen.
     void kill() { ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0U); }
 
     void close() {
@@ -112,17 +112,29 @@ public:
         socket_.close(ignored);
     }
 
-    // It has left or is about to: its socket is closed when it exits, so this waits for next to nothing.
+    // It has left or is about to. Bounded: one that hangs in the kernel cannot be waited for, and stays a zombie later
+    // on.
     void reap(pid_t pid, int limit_ms) {
+        if (reaped_) return;
+        if (!ends_within(limit_ms)) {
+            kill();
+            if (!ends_within(kDeathLimitMs)) {
+                reaped_ = true;
+                return;
+            }
+        }
+        while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+        }
+        reaped_ = true;
+    }
+
+    [[nodiscard]] bool ends_within(int limit_ms) {
         pollfd polled{pidfd_.get(), POLLIN, 0};
         int ready = 0;
         do {
             ready = ::poll(&polled, 1, limit_ms);
         } while (ready < 0 && errno == EINTR);
-        if (ready <= 0) kill();
-        while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
-        }
-        reaped_ = true;
+        return ready > 0;
     }
 
     void lost() {
@@ -185,7 +197,7 @@ HelperLink::~HelperLink() {
     if (impl_->reaped()) return;
     impl_->close();
     impl_->kill();
-    impl_->reap(pid_, 1000);
+    impl_->reap(pid_, 0);
 }
 
 void HelperLink::begin() {
@@ -194,10 +206,6 @@ void HelperLink::begin() {
 void HelperLink::send(std::string packet, std::vector<Fd> fds) {
     impl_->send(shared_from_this(), std::move(packet), std::move(fds));
 }
-void HelperLink::kill() {
-    impl_->kill();
-}
-
 void HelperLink::close_and_wait(int limit_ms) {
     impl_->silence();
     impl_->close();

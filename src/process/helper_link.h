@@ -33,10 +33,8 @@ public:
     void begin();
     // Keeps `fds` open until the packet is on its way.
     void send(std::string packet, std::vector<Fd> fds);
-    // SIGKILL; gone() follows.
-    void kill();
-    // Closes the socket, which makes the helper kill everything and leave; waits for that up to `limit`, then kills it.
-    // No handler is called any more.
+    // Closes the socket, which makes the helper kill everything and leave; waits for that up to `limit_ms`, then kills
+    // it. To be called before the last owner lets go: pending handlers are owners, too. No handler is called any more.
     void close_and_wait(int limit_ms);
     [[nodiscard]] pid_t pid() const { return pid_; }
 

@@ -331,9 +331,14 @@ private:
         schedule_tick();
     }
 
+    // Its own handlers keep it alive: it must be closed, not just let go.
+    void drop_link() {
+        if (auto link = std::exchange(link_, nullptr)) link->close_and_wait(0);
+    }
+
     // It could not be started at all, or died before it was ready. Who waits is told; we go on trying.
     void helper_failed(Error error) {
-        link_.reset();
+        drop_link();
         tick_timer_.cancel();
         status_.ready = false;
         status_.failed = ++failures_ >= kFailuresInARow || !was_ever_ready_;
@@ -358,7 +363,7 @@ private:
     void helper_gone() {
         tick_timer_.cancel();
         const bool was_ready = state_ == State::kReady;
-        link_.reset();
+        drop_link();
         status_.ready = false;
         status_.pid = -1;
         if (!was_ready) return helper_failed(worker_error("the spawn helper ended before it was ready"));
@@ -396,9 +401,8 @@ private:
     void tick() {
         if (!link_) return;
         // Counted in ticks, not in time: a worker that was stopped must not blame the helper.
-        if (++unanswered_ > options_.helper_patience / options_.tick_interval) {
-            link_->kill();
-        } else if (state_ == State::kReady) {
+        if (++unanswered_ > options_.helper_patience / options_.tick_interval) return helper_gone();
+        if (state_ == State::kReady) {
             link_->send(packet(make_message<helper::Header>(helper::Type::kTick, ++ticks_)), {});
         }
         // An idle helper needs no lease and gets none.

@@ -297,6 +297,11 @@ TEST(Spawner, SignalsSessionLimitsAndMaskAreFresh) {
     ::signal(SIGPIPE, SIG_DFL);
 }
 
+TEST(Spawner, TasksDieBeforeTheWorkerWhenMemoryRunsOut) {
+    Bench bench;
+    EXPECT_EQ(out_text(bench.run(shell("sleep 0.1; cat /proc/self/oom_score_adj"))), "500\n");
+}
+
 TEST(Spawner, FileSizeLimitHolds) {
     const TemporaryFolder folder;
     Bench bench;

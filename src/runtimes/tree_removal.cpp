@@ -56,6 +56,9 @@ private:
         if (result_.removed >= limits_.entries) {
             stopped_ = true;
             note("too many entries", "stopped after " + std::to_string(result_.removed));
+        } else if (limits_.cancelled != nullptr && limits_.cancelled->load(std::memory_order_relaxed)) {
+            stopped_ = true;
+            note("cancelled", "stopped after " + std::to_string(result_.removed) + " entries");
         } else if ((++steps_ & 63U) == 0 && std::chrono::steady_clock::now() >= end_) {
             stopped_ = true;
             note("too slow", "stopped after " + std::to_string(result_.removed) + " entries");

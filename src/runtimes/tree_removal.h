@@ -2,6 +2,7 @@
 // on, with a bound on work, and whatever the depth.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -12,6 +13,7 @@ namespace wa {
 struct RemovalLimits {
     std::uint64_t entries = 5'000'000;
     Duration time = std::chrono::minutes(2);
+    const std::atomic<bool>* cancelled = nullptr;  // looked at now and then; may be null
 };
 
 struct Removal {

@@ -25,6 +25,7 @@ namespace {
 
 namespace asio = boost::asio;
 
+constexpr Duration kLastRemoval = std::chrono::seconds(3);
 constexpr int kOpenFolder = O_PATH | O_DIRECTORY | O_CLOEXEC;
 
 Failure worker_failure(const std::string& what, int error) {
@@ -95,6 +96,7 @@ public:
             const std::lock_guard lock(mutex_);
             stopping_ = true;
         }
+        cancelled_ = true;
         work_.notify_all();
         thread_.join();
     }
@@ -123,6 +125,7 @@ private:
             Job job = std::move(jobs_.front());
             jobs_.pop_front();
             lock.unlock();
+            job.limits.cancelled = &cancelled_;
             Removal result = remove_tree(job.parent.get(), job.name, job.limits);
             if (job.removed) {
                 asio::post(loop_, [removed = std::move(job.removed), result = std::move(result)] { removed(result); });
@@ -136,6 +139,7 @@ private:
     std::condition_variable work_;
     std::deque<Job> jobs_;
     bool stopping_ = false;
+    std::atomic<bool> cancelled_{false};
     std::thread thread_;  // last: it uses all of the above
 };
 
@@ -144,11 +148,13 @@ Workspace::Workspace(asio::io_context& loop, WorkspaceOptions options)
 
 Workspace::~Workspace() {
     cleaner_.reset();
-    // Whatever is left of this run's private folders goes with it.
+    // Whatever is left of this run's private folders goes with it; what takes too long is left to the next start.
     if (private_root_ && !instance_path_.empty()) {
         const std::string name = instance_path_.substr(instance_path_.rfind('/') + 1);
         instance_.reset();
-        [[maybe_unused]] const Removal last = remove_tree(private_root_.get(), name, options_.removal);
+        RemovalLimits limits = options_.removal;
+        limits.time = std::min(limits.time, kLastRemoval);
+        [[maybe_unused]] const Removal last = remove_tree(private_root_.get(), name, limits);
     }
 }
 

@@ -37,7 +37,7 @@ public:
     using Removed = std::function<void(Removal)>;
 
     Workspace(boost::asio::io_context& loop, WorkspaceOptions options);
-    // Waits for a removal that is under way (bounded by its limits).
+    // Ends a removal that is under way; what is left then goes at the next start.
     ~Workspace();
     Workspace(const Workspace&) = delete;
     Workspace& operator=(const Workspace&) = delete;

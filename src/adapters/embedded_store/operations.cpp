@@ -655,6 +655,10 @@ private:
         if (is_ended(row->phase) || moved) return {};  // one ending: the first one stands
         const StoredPhase before = row->phase;
         apply(*row, settlement, book.now());
+        if (settlement.kind == SettlementKind::kSuppressed) {
+            WA_TRY(const bool repeat, completed_before(book, *row));
+            if (!repeat) not_run(*row);
+        }
         WA_CHECKED(write_ending(book, *row, settlement));
         WA_CHECKED(compensate(book, *row, settlement));
         return book.update(*row, before);
@@ -669,6 +673,20 @@ private:
         row.duration_ms = std::max<std::int64_t>(settlement.duration_ms, 0);
     }
 
+    static Result<bool> completed_before(Book& book, const TicketRow& row) {
+        for (std::int64_t id = row.last_record; id != 0;) {
+            WA_TRY(const StoredRecord stored, record_at(book.db(), id, false));
+            if (wire_status(stored.record.phase) == TicketStatus::kCompleted) return true;
+            id = stored.record.previous;
+        }
+        return false;
+    }
+    // Suppressed without having been completed: nothing may look like success that never was one.
+    static void not_run(TicketRow& row) {
+        row.phase = StoredPhase::kFailed;
+        row.outcome = Outcome::kInvalid;
+    }
+
     static Result<void> write_ending(Book& book, TicketRow& row, const EncodedSettlement& settlement) {
         HistoryRecord record;
         record.kind = RecordKind::kEnded;
@@ -677,7 +695,10 @@ private:
         record.error = settlement.error;
         if (settlement.kind == SettlementKind::kSuppressed) {
             record.kind = RecordKind::kSuppressed;
-            record.reason = "a repeat of a ticket that was completed before: not run again";
+            record.reason = wire_status(row.phase) == TicketStatus::kCompleted
+                                ? "a repeat of a ticket that was completed before: not run again"
+                                : "not run: the ticket came with another status than PENDING";
+            record.error = row.phase == StoredPhase::kFailed ? record.reason : "";
         }
         if (settlement.kind == SettlementKind::kDeadLetter) {
             record.kind = RecordKind::kDeadLettered;

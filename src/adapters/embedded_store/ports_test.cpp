@@ -307,6 +307,31 @@ TEST_F(PortsTest, ARequeuedTicketComesBackAtTheTailAndKnowsWhereItStood) {
         std::any_of(history->begin(), history->end(), [](const auto& line) { return line.kind == "requeued"; }));
 }
 
+TEST_F(PortsTest, ASuppressedRepeatIsCompletedOnlyIfItEverWas) {
+    submit_many(2);
+    Engine engine(*store_);
+    engine.start();
+    ASSERT_TRUE(engine.wait_records(2));
+    CommitBatch first;
+    first.settlements.push_back(ending(engine.records[0]));
+    engine.commit(std::move(first));
+    ASSERT_TRUE(wait<RetryAnswer>([&](auto answer) { store_->retry_plan("plan-1", PlanRetry::kAll, "api", answer); }));
+    ASSERT_TRUE(engine.wait_records(3));
+    CommitBatch second;
+    for (const std::size_t n : {std::size_t{1}, std::size_t{2}}) {
+        Settlement suppressed;
+        suppressed.kind = SettlementKind::kSuppressed;
+        suppressed.position = suppressed.origin = engine.records[n].position;
+        suppressed.ticket_id = engine.records[n].key;
+        second.settlements.push_back(suppressed);
+    }
+    EXPECT_EQ(engine.commit(std::move(second)).status, CommitStatus::kCommitted);
+    EXPECT_EQ(phase("t-0"), StoredPhase::kCompleted);
+    EXPECT_FALSE(store_->ticket("t-0")->result_json.empty());  // of the time when it ran
+    EXPECT_EQ(phase("t-1"), StoredPhase::kFailed);
+    EXPECT_FALSE(store_->ticket("t-1")->error.empty());
+}
+
 TEST_F(PortsTest, RetriedTicketsAreDeliveredAgain) {
     submit_many(2);
     Engine engine(*store_);

@@ -294,7 +294,7 @@ std::string_view to_string(RecordKind kind) {
 }
 
 bool is_ending(RecordKind kind, StoredPhase phase) {
-    return kind == RecordKind::kEnded || kind == RecordKind::kDeadLettered ||
+    return kind == RecordKind::kEnded || kind == RecordKind::kDeadLettered || kind == RecordKind::kSuppressed ||
            (kind == RecordKind::kPatched && is_ended(phase));
 }
 

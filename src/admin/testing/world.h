@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "adapters/embedded_store/ports.h"
 #include "adapters/embedded_store/store.h"
 #include "adapters/task_logs/file_task_logs.h"
 #include "admin/api.h"
@@ -79,7 +80,7 @@ private:
 
 class World {
 public:
-    explicit World(std::function<void(ApiContext&, net::ServerOptions&)> change = {})
+    explicit World(std::function<void(ApiContext&, net::ServerOptions&)> change = {}, StoreLimits limits = {})
         : folder_(std::filesystem::temp_directory_path() /
                   ("wa-api-" + std::to_string(::getpid()) + "-" + std::to_string(next()++))),
           metrics(registry, clock, {"0.1.0", "rev", "agent-1", "test"}, 10),
@@ -87,7 +88,7 @@ public:
           health(clock),
           log(log_options(), clock) {
         std::filesystem::create_directories(folder_);
-        auto opened = EmbeddedStore::open(StoreOptions{folder_ / "worker.db", {}, {}}, clock, random);
+        auto opened = EmbeddedStore::open(StoreOptions{folder_ / "worker.db", limits, {}}, clock, random);
         if (!opened) {
             ADD_FAILURE() << opened.error().describe();
             std::abort();
@@ -150,6 +151,20 @@ public:
             port(), method, target, body,
             "Authorization: Bearer " + std::string(kToken) + "\r\nContent-Type: " + std::string(type) + "\r\n");
     }
+    // What the engine would write about a ticket, through its own port. Returns once it is durable.
+    void commit(const CommitBatch& batch) {
+        std::promise<CommitStatus> done;
+        EmbeddedSink sink(
+            *store, [](std::function<void()> work) { work(); },
+            [&done](SinkInput input) {
+                if (const auto* result = std::get_if<CommitResult>(&input)) done.set_value(result->status);
+            },
+            {[](const ExecutionResult&) { return std::string("{}"); },
+             [](const Ticket&) { return std::string("{}"); }});
+        sink.commit(batch);
+        EXPECT_EQ(done.get_future().get(), CommitStatus::kCommitted);
+    }
+    Offset position_of(const std::string& ticket_id) { return store->ticket(ticket_id)->summary.queue_seq; }
     static json::object object(const Reply& reply) {
         boost::system::error_code error;
         json::value value = json::parse(reply.body, error);
