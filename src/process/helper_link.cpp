@@ -143,9 +143,6 @@ public:
         handlers_.gone();
     }
 
-    void silence() {
-        handlers_ = Handlers{[](std::string_view, Fd) {}, [] {}};
-    }
     [[nodiscard]] bool reaped() const { return reaped_; }
 
 private:
@@ -207,8 +204,7 @@ void HelperLink::send(std::string packet, std::vector<Fd> fds) {
     impl_->send(shared_from_this(), std::move(packet), std::move(fds));
 }
 void HelperLink::close_and_wait(int limit_ms) {
-    impl_->silence();
-    impl_->close();
+    impl_->close();  // from here on no handler is called
     impl_->reap(pid_, limit_ms);
 }
 
