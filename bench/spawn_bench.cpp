@@ -3,8 +3,9 @@
 //   spawn_bench [PROGRAM] [COUNT]
 //
 // PROGRAM: a static program that exits 0 at once (default: spawn_bench_true beside this one). For 0 and 2 GiB of
-// touched memory: a loop of posix_spawn and waitpid, and the Spawner with 1 and with 4 processes at a time, output
-// pipes and clean-up included. Each is run several times in turn; the best run counts, since the machine may be busy.
+// touched memory, with 1 and with 4 processes at a time: a loop of posix_spawn and waitpid, and the Spawner, with
+// output pipes and clean-up included. They take turns, so that a busy moment of the machine hits all of them. One JSON
+// object on stdout: spawns a second of every round.
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -31,17 +33,32 @@ double milliseconds_each(SteadyClock::time_point start, int count) {
     return std::chrono::duration<double, std::milli>(SteadyClock::now() - start).count() / count;
 }
 
-double bare_loop(const std::string& program, int count) {
+pid_t bare_spawn(const std::string& program) {
     std::string name = "true";
     char* arguments[] = {name.data(), nullptr};
     char* environment[] = {nullptr};
+    pid_t pid = -1;
+    if (::posix_spawn(&pid, program.c_str(), nullptr, nullptr, arguments, environment) != 0) std::abort();
+    return pid;
+}
+
+void bare_wait(pid_t pid) {
+    int status = 0;
+    if (::waitpid(pid, &status, 0) != pid || status != 0) std::abort();
+}
+
+double bare_loop(const std::string& program, int count, std::size_t at_once) {
+    std::deque<pid_t> running;
     const auto start = SteadyClock::now();
     for (int index = 0; index < count; ++index) {
-        pid_t pid = -1;
-        if (::posix_spawn(&pid, program.c_str(), nullptr, nullptr, arguments, environment) != 0) std::abort();
-        int status = 0;
-        if (::waitpid(pid, &status, 0) != pid || status != 0) std::abort();
+        if (running.size() == at_once) {
+            bare_wait(running.front());
+            running.pop_front();
+        }
+        running.push_back(bare_spawn(program));
     }
+    for (const pid_t pid : running)
+        bare_wait(pid);
     return milliseconds_each(start, count);
 }
 
@@ -103,6 +120,13 @@ void* touch(std::size_t bytes) {
     return memory;
 }
 
+std::string list(const std::string& name, const std::vector<double>& values) {
+    std::string out;
+    for (const double value : values)
+        out += (out.empty() ? "" : ",") + std::to_string(value);
+    return "\"" + name + "\":[" + out + "]";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -110,8 +134,6 @@ int main(int argc, char** argv) {
     const std::string program = argc > 1 ? argv[1] : beside;
     const int count = argc > 2 ? std::max(1, std::atoi(argv[2])) : 300;
     constexpr int kRounds = 7;
-    std::printf("%-12s %16s %16s %8s %16s %8s\n", "touched", "posix_spawn ms", "helper, 1 ms", "ratio", "helper, 4 ms",
-                "ratio");
     // The helper is started while this process is small, as the worker does it.
     boost::asio::io_context loop;
     const wa::SystemClock clock;
@@ -122,19 +144,28 @@ int main(int argc, char** argv) {
     spawner.start([&](const wa::Result<wa::HelperStatus>& status) { ready = status.has_value(); });
     while (!ready && loop.run_one() > 0) {
     }
-    for (const std::size_t bytes : {std::size_t{0}, std::size_t{2} << 30U}) {
-        void* memory = touch(bytes);
-        double bare = 1e9;
-        double one = 1e9;
-        double four = 1e9;
-        for (int round = 0; round < kRounds; ++round) {
-            bare = std::min(bare, bare_loop(program, count));
-            one = std::min(one, Run(spawner, program, count, 1).measure(loop));
-            four = std::min(four, Run(spawner, program, count, 4).measure(loop));
-        }
-        std::printf("%9zu MiB %16.3f %16.3f %8.2f %16.3f %8.2f\n", bytes >> 20U, bare, one, one / bare, four,
-                    four / bare);
-        if (memory != nullptr) ::munmap(memory, bytes);
+    if (!ready) {
+        std::fprintf(stderr, "the spawn helper cannot be started\n");
+        return 1;
     }
+    std::string out;
+    for (const std::size_t gibibytes : {0U, 2U}) {
+        void* memory = touch(gibibytes << 30U);
+        std::vector<double> bare_one;
+        std::vector<double> bare_four;
+        std::vector<double> one;
+        std::vector<double> four;
+        for (int round = 0; round < kRounds; ++round) {
+            bare_one.push_back(1000 / bare_loop(program, count, 1));
+            one.push_back(1000 / Run(spawner, program, count, 1).measure(loop));
+            bare_four.push_back(1000 / bare_loop(program, count, 4));
+            four.push_back(1000 / Run(spawner, program, count, 4).measure(loop));
+        }
+        const std::string size = std::to_string(gibibytes);
+        out += (out.empty() ? "{" : ",") + list("bare_one_" + size, bare_one) + "," + list("one_" + size, one) + "," +
+               list("bare_four_" + size, bare_four) + "," + list("four_" + size, four);
+        if (memory != nullptr) ::munmap(memory, gibibytes << 30U);
+    }
+    std::printf("%s}\n", out.c_str());
     return 0;
 }

@@ -35,6 +35,7 @@ struct WorkerFacts {
     std::string cluster = "local";
     std::vector<TaskType> task_types;  // served: others are refused at submit
     std::size_t max_concurrent_tasks = 5;
+    std::int32_t max_retries = 3;  // of a ticket that does not say
     EpochMillis started_at = 0;
     bool vault_enabled = false;
     // Key of ticket tokens (HS256). Empty: one is made for the life of this process.

@@ -42,6 +42,8 @@ TEST(TicketApi, SubmittedTicketIsStoredAndShown) {
     EXPECT_EQ(body.at("predictions"), nullptr);
     EXPECT_GT(body.at("created_at").as_int64(), 0);
     EXPECT_EQ(world.store->unfinished().value(), 1);
+    // What the worker does for a ticket that does not say.
+    EXPECT_EQ(World::object(world.post("/api/v1/tickets", World::ticket("t-2"))).at("max_attempts"), 4);
 }
 
 TEST(TicketApi, MissingIdIsMadeUp) {
@@ -240,6 +242,22 @@ TEST(TicketApi, CompensationIsRefusedWhenNobodyCanUndo) {
     EXPECT_EQ(World::object(world.get("/api/v1/tickets/t-1")).at("status"), "FAILED");
 }
 
+// Retried alone, the ticket would only meet the same failed dependency again.
+TEST(TicketApi, ExplainOfALostDependencyAdvisesToRetryThePlan) {
+    World world;
+    ASSERT_EQ(world.post("/api/v1/tickets", World::ticket("t-1")).status, 201);
+    CommitBatch batch;
+    batch.number = 1;
+    Settlement settlement;
+    settlement.position.offset = world.position_of("t-1");
+    settlement.ticket_id = "t-1";
+    settlement.outcome = Outcome::kDependencyFailed;
+    batch.settlements.push_back(settlement);
+    world.commit(batch);
+    EXPECT_EQ(World::object(world.get("/api/v1/tickets/t-1/explain")).at("fix"),
+              "worker-agents plans retry p --failed");
+}
+
 TEST(TicketApi, ExplainComesFromTheEngineElseFromTheRecord) {
     World world;
     ASSERT_EQ(world.post("/api/v1/tickets", World::ticket("t-1")).status, 201);
@@ -305,7 +323,39 @@ TEST(CancelApi, ATicketThatWasNotReadYetIsCancelledInTheStore) {
     const json::object body = World::object(world.get("/api/v1/tickets/t-1"));
     EXPECT_EQ(body.at("status"), "FAILED");
     EXPECT_EQ(body.at("error_message"), "cancelled: user_request");
+    EXPECT_EQ(body.at("phase"), "cancelled");
+    EXPECT_EQ(body.at("outcome"), "cancelled");
+    ASSERT_TRUE(body.at("result").is_object()) << body;
+    EXPECT_EQ(body.at("result").at("result").at("metadata").at("outcome"), "cancelled");
     EXPECT_EQ(world.post("/api/v1/tasks/t-1/cancel", R"({"reason":"user_request"})").status, 404);
+    EXPECT_FALSE(world.engine.cancels.at(0).on_arrival);  // nothing may stay behind that ends a later retry
+}
+
+// The engine takes the ticket up between its "not in hand" and the store's answer.
+TEST(CancelApi, ATicketThatIsStartedMeanwhileIsStopped) {
+    World world;
+    ASSERT_EQ(world.post("/api/v1/tickets", World::ticket("t-1")).status, 201);
+    std::atomic<bool> started{false};
+    world.engine.change([&](auto& engine) {
+        engine.not_in_hand = [&](const std::string& id) {
+            if (started.exchange(true)) return;
+            world.start(id);
+            engine.in_hand.insert(id);
+        };
+    });
+    const Reply reply = world.post("/api/v1/tasks/t-1/cancel", R"({"reason":"user_request"})");
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    EXPECT_EQ(World::object(reply).at("message"), "stopping");
+}
+
+TEST(TicketApi, CompletedFromOutsideIsToldToTheEngineAsSuch) {
+    World world;
+    ASSERT_EQ(world.post("/api/v1/tickets", World::ticket("t-1")).status, 201);
+    ASSERT_EQ(world.send("PATCH", "/api/v1/tickets/t-1/status", R"({"status":"COMPLETED"})").status, 200);
+    world.engine.change([](auto& engine) {
+        EXPECT_EQ(engine.completed, std::vector<std::string>{"t-1"});
+        EXPECT_TRUE(engine.cancels.empty());  // what waits for it would hear "cancelled"
+    });
 }
 
 TEST(CancelApi, AnswersWithinTwoSecondsWhateverTheEngineDoes) {
@@ -324,6 +374,24 @@ tickets:
   c: { type: EXECUTE, needs: [a], run: ["true"] }
   d: { type: EXECUTE, needs: [b, c], run: ["true"] }
 )";
+
+// Somebody who did not get the answer sends the same file again.
+TEST(PlanApi, TheSamePlanAgainIsTheSame) {
+    World world;
+    const std::string plan = R"(plan_id: mine
+tickets:
+  a: { ticket_id: a-1, run: ["true"], sla: { deadline: 30m } }
+)";
+    ASSERT_EQ(world.post("/api/v1/plans", plan, "application/yaml").status, 201);
+    std::this_thread::sleep_for(5ms);  // the deadline, counted from now, is another one
+    const Reply again = world.post("/api/v1/plans", plan, "application/yaml");
+    EXPECT_EQ(again.status, 200) << again.body;
+    EXPECT_EQ(World::object(again).at("tickets").at("a"), "a-1");
+    const std::string other = R"({"plan_id":"mine","tickets":{"a":{"ticket_id":"a-1","run":["false"]}}})";
+    const Reply refused = world.post("/api/v1/plans", other);
+    EXPECT_EQ(refused.status, 409) << refused.body;
+    EXPECT_FALSE(problem(refused).contains("errors"));  // no field is wrong
+}
 
 TEST(PlanApi, SubmittedShownCancelledRetried) {
     World world;

@@ -86,8 +86,12 @@ std::variant<PreparedPlan, net::Response> prepare(const Api& api, std::string_vi
     prepared.request.actor = std::move(actor);
     if (!plan.tickets.empty()) prepared.request.intent_id = plan.tickets.front().ticket.intent_id;
     prepared.request.tickets.reserve(plan.tickets.size());
-    for (const PlanTicket& each : plan.tickets)
-        prepared.request.tickets.push_back(new_ticket(each.ticket));
+    for (const PlanTicket& each : plan.tickets) {
+        Ticket sent = each.ticket;
+        if (each.made_up_correlation) sent.correlation_id.clear();
+        if (each.relative_deadline) sent.sla.deadline.reset();
+        prepared.request.tickets.push_back(new_ticket(each.ticket, std::move(sent)));
+    }
     prepared.body = submitted_json(plan);
     return prepared;
 }
@@ -136,7 +140,7 @@ std::int64_t weight_of(const TicketSummary& ticket, EpochMillis now) {
     return 1;
 }
 
-std::string graph_json(const PlanGraph& graph, const LiveTasks& live, EpochMillis now, std::string_view agent_id) {
+std::string graph_json(const PlanGraph& graph, const LiveTasks& live, EpochMillis now, const WorkerFacts& worker) {
     std::unordered_map<std::string_view, std::size_t> index;
     for (std::size_t i = 0; i < graph.nodes.size(); ++i)
         index.emplace(graph.nodes[i].ticket.ticket_id, i);
@@ -158,7 +162,7 @@ std::string graph_json(const PlanGraph& graph, const LiveTasks& live, EpochMilli
     for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
         const PlanNode& node = graph.nodes[i];
         const auto found = live.find(node.ticket.ticket_id);
-        json::object out = ticket_line(node.ticket, found == live.end() ? nullptr : found->second, agent_id);
+        json::object out = ticket_line(node.ticket, found == live.end() ? nullptr : found->second, worker);
         json::array needs;
         for (const std::string& need : node.dependencies)
             needs.emplace_back(json::string(need));
@@ -189,8 +193,7 @@ void show(const std::shared_ptr<Api>& api, net::Request request, net::Responder 
         const bool queued = api->background.run([api, answer, id, limit, copy] {
             const auto graph = api->context.store->plan_graph(id, limit);
             if (!graph) return answer->send(error_response(graph.error()));
-            answer->send(
-                json_response(graph_json(*graph, live_tasks(copy.get()), api->now(), api->context.facts.agent_id)));
+            answer->send(json_response(graph_json(*graph, live_tasks(copy.get()), api->now(), api->context.facts)));
         });
         if (!queued) answer->send(unavailable("too many long requests at once", 1));
     });

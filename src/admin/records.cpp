@@ -33,7 +33,7 @@ json::object parsed_payload(const std::string& payload) {
 }
 
 // Where the ticket stands now, written over (or added to) what its sender wrote.
-void add_present(json::object& out, const TicketSummary& summary, const RunningTask* live, std::string_view agent_id) {
+void add_present(json::object& out, const TicketSummary& summary, const RunningTask* live, const WorkerFacts& worker) {
     const bool open = is_open(summary.phase);
     out["status"] = text(to_string(summary.status()));
     out["started_at"] = number_or_null(summary.started_at);
@@ -48,16 +48,18 @@ void add_present(json::object& out, const TicketSummary& summary, const RunningT
     out["submitted_at"] = number_or_null(summary.submitted_at);
     out["ended_at"] = number_or_null(summary.ended_at);
     if (!summary.plan_name.empty()) out["plan_name"] = text(summary.plan_name);
-    if (live != nullptr || summary.attempts > 0) out["worker"] = text(agent_id);
+    if (live != nullptr || summary.attempts > 0) out["worker"] = text(worker.agent_id);
     if (summary.deliveries > 0) out["interrupted"] = summary.deliveries;
     if (summary.submissions > 1) out["submissions"] = summary.submissions;
 }
 
-void add_max_attempts(json::object& out) {
+// A ticket that does not say takes the worker's number.
+void add_max_attempts(json::object& out, const WorkerFacts& worker) {
     const auto* sla = out.if_contains("sla");
     if (sla == nullptr || !sla->is_object()) return;
     const auto* retries = sla->get_object().if_contains("max_retries");
-    if (retries != nullptr && retries->is_int64()) out["max_attempts"] = retries->get_int64() + 1;
+    const bool said = retries != nullptr && retries->is_int64();
+    out["max_attempts"] = (said ? retries->get_int64() : worker.max_retries) + 1;
 }
 
 std::string seconds_text(std::int64_t millis) {
@@ -76,7 +78,7 @@ LiveTasks live_tasks(const EngineSnapshot* snapshot) {
     return tasks;
 }
 
-json::object ticket_line(const TicketSummary& summary, const RunningTask* live, std::string_view agent_id) {
+json::object ticket_line(const TicketSummary& summary, const RunningTask* live, const WorkerFacts& worker) {
     json::object out;
     out["ticket_id"] = text(summary.ticket_id);
     out["plan_id"] = text(summary.plan_id);
@@ -84,21 +86,21 @@ json::object ticket_line(const TicketSummary& summary, const RunningTask* live, 
     out["task_type"] = text(to_string(summary.task_type));
     out["priority"] = text(to_string(summary.priority));
     out["created_at"] = summary.created_at;
-    add_present(out, summary, live, agent_id);
+    add_present(out, summary, live, worker);
     return out;
 }
 
-json::object ticket_record(const TicketSummary& summary, const RunningTask* live, std::string_view agent_id) {
+json::object ticket_record(const TicketSummary& summary, const RunningTask* live, const WorkerFacts& worker) {
     json::object out = parsed_payload(summary.payload);
-    if (out.empty()) return ticket_line(summary, live, agent_id);
-    add_present(out, summary, live, agent_id);
-    add_max_attempts(out);
+    if (out.empty()) return ticket_line(summary, live, worker);
+    add_present(out, summary, live, worker);
+    add_max_attempts(out, worker);
     out["predictions"] = nullptr;
     return out;
 }
 
-json::object ticket_detail(const TicketDetail& detail, const RunningTask* live, std::string_view agent_id) {
-    json::object out = ticket_record(detail.summary, live, agent_id);
+json::object ticket_detail(const TicketDetail& detail, const RunningTask* live, const WorkerFacts& worker) {
+    json::object out = ticket_record(detail.summary, live, worker);
     out["error_message"] = text_or_null(detail.error);
     out["compensation_ticket_id"] = text_or_null(detail.compensation_ticket_id);
     out["submitted_by"] = text(detail.submitted_by);
@@ -240,6 +242,9 @@ Explanation explain_stored(const TicketDetail& detail, const EngineSnapshot* sna
             out.summary = name + " " + (summary.phase == StoredPhase::kCancelled ? "was cancelled" : "failed") +
                           " after " + tries + (detail.error.empty() ? "." : ": " + detail.error);
             out.fix = "worker-agents tickets retry " + summary.ticket_id;
+            // Alone it would only meet the same dependency again.
+            if (summary.phase == StoredPhase::kDependencyLost && !summary.plan_id.empty())
+                out.fix = "worker-agents plans retry " + summary.plan_id + " --failed";
             return out;
         case StoredPhase::kDeadLettered:
             out.summary = name + " was put aside as a dead letter" + (detail.error.empty() ? "." : ": " + detail.error);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "adapters/embedded_store/records.h"
+#include "admin/api.h"
 #include "ports/engine_control.h"
 
 namespace wa::admin {
@@ -20,12 +21,12 @@ using LiveTasks = std::unordered_map<std::string_view, const RunningTask*>;
 // The ticket in the contract's form (tickets.md 4) with its present status, plus what this worker adds: phase, why,
 // attempts, max_attempts, outcome, submitted_at, ended_at, plan_name, worker.
 [[nodiscard]] boost::json::object ticket_record(const TicketSummary& summary, const RunningTask* live,
-                                                std::string_view agent_id);
+                                                const WorkerFacts& worker);
 [[nodiscard]] boost::json::object ticket_detail(const TicketDetail& detail, const RunningTask* live,
-                                                std::string_view agent_id);
+                                                const WorkerFacts& worker);
 // Without the ticket's own text: for lists and plans that only show where things stand.
 [[nodiscard]] boost::json::object ticket_line(const TicketSummary& summary, const RunningTask* live,
-                                              std::string_view agent_id);
+                                              const WorkerFacts& worker);
 
 [[nodiscard]] boost::json::object plan_record(const PlanSummary& plan);
 [[nodiscard]] boost::json::object dead_letter_record(const DeadLetterRecord& letter);

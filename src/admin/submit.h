@@ -10,7 +10,8 @@
 
 namespace wa::admin {
 
-// The ticket as the store takes it. `identity` leaves out what the server filled in (created_at).
+// The ticket as the store takes it. Its identity comes from `sent`, without what the server filled in (created_at).
+[[nodiscard]] NewTicket new_ticket(const Ticket& ticket, Ticket sent);
 [[nodiscard]] NewTicket new_ticket(const Ticket& ticket);
 // Served type, PENDING, and what the executor says.
 [[nodiscard]] Result<void> check_acceptable(const Api& api, const Ticket& ticket);

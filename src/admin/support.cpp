@@ -122,6 +122,19 @@ void Api::feed_stats(const std::shared_ptr<net::Loop>& loop) {
     });
 }
 
+void publish_status(const Api& api, const TicketSummary& summary, std::string_view why) {
+    observability::StreamEvent event;
+    event.ticket_id = summary.ticket_id;
+    event.plan_id = summary.plan_id;
+    event.task_id = summary.task_id;
+    event.task_type = summary.task_type;
+    event.status = summary.status();
+    event.phase = std::string(to_string(summary.phase));
+    event.attempt = summary.attempts;
+    event.text = why;
+    api.context.hub->publish(event);
+}
+
 // ---- answers
 // ---------------------------------------------------------------------------------------------------------
 
@@ -162,7 +175,9 @@ net::Response unavailable(std::string_view detail, int retry_after_seconds) {
 net::Response error_response(const Error& error) {
     const int status = status_of(error.code);
     std::vector<net::FieldError> fields;
-    if (!error.field.empty()) fields.push_back({error.field, error.message});
+    // "Not found" and "conflict" are about a whole thing; their `field` is its id, which the text names already.
+    const bool about_a_field = error.code != ErrorCode::kNotFound && error.code != ErrorCode::kConflict;
+    if (about_a_field && !error.field.empty()) fields.push_back({error.field, error.message});
     std::string detail = error.describe();
     if (!error.fix.empty()) detail += "; " + error.fix;
     net::Response response = net::problem(status, detail, fields);

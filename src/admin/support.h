@@ -60,6 +60,8 @@ public:
 
     // The engine's state, asked for at most every 50 ms; null when it does not answer within a second. HTTP thread.
     void snapshot(const std::shared_ptr<net::Loop>& loop, std::function<void(const EngineSnapshot*)> use);
+    // What was asked before a change is not shown after it. HTTP thread.
+    void forget_snapshot() { last_.reset(); }
     // Publishes `stats` once a second for as long as somebody listens. HTTP thread.
     void feed_stats(const std::shared_ptr<net::Loop>& loop);
     [[nodiscard]] EpochMillis now() const { return context.clock->wall_now(); }
@@ -138,6 +140,9 @@ void add_plan_routes(RouteTable& table);
 void add_dead_letter_routes(RouteTable& table);
 void add_event_routes(RouteTable& table);
 void add_log_routes(RouteTable& table);
+
+// Tells the event streams what a ticket's record says now; `why` for people.
+void publish_status(const Api& api, const TicketSummary& summary, std::string_view why);
 
 // Cancels one ticket wherever it is: in the engine's hands, or still in the store's queue. Answers on the HTTP thread.
 void cancel_anywhere(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,

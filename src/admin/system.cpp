@@ -57,6 +57,7 @@ void ready(const std::shared_ptr<Api>& api, net::Request, net::Responder respond
         checks["registered"] = registration.registered;
         checks["max_concurrent"] = api->context.facts.max_concurrent_tasks;
         if (taken != nullptr) {
+            if (taken->gauges.slots > 0) checks["max_concurrent"] = taken->gauges.slots;
             checks["active_tasks"] = taken->gauges.executing;
             checks["draining"] = taken->gauges.draining || api->draining();
             checks["paused"] = !taken->gauges.open;
@@ -98,6 +99,7 @@ bool is_running(const RunningTask& task) {
 
 void add_engine_state(json::object& out, const EngineSnapshot& taken) {
     out["active_tasks"] = taken.gauges.executing;
+    if (taken.gauges.slots > 0) out["max_concurrent_tasks"] = taken.gauges.slots;  // may change by a reload
     out["in_flight"] = taken.gauges.in_flight;
     out["in_flight_limit"] = taken.gauges.in_flight_limit;
     out["paused"] = !taken.gauges.open;
@@ -211,8 +213,9 @@ void drain(const std::shared_ptr<Api>& api, net::Request request, net::Responder
 void undrain(const std::shared_ptr<Api>& api, net::Request, net::Responder responder) {
     const auto loop = responder.loop();
     const auto answer = share(std::move(responder));
-    api->context.engine->undrain(on_loop<void>(loop, [answer](Result<void> result) {
+    api->context.engine->undrain(on_loop<void>(loop, [api, answer](Result<void> result) {
         if (!result) return answer->send(error_response(result.error()));
+        api->forget_snapshot();
         answer->send(json_response("{\"draining\":false}", 202));
     }));
 }

@@ -4,7 +4,9 @@
 #include "admin/records.h"
 #include "admin/support.h"
 #include "core/codec/json_write.h"
+#include "core/codec/result_json.h"
 #include "core/codec/text.h"
+#include "core/codec/ticket_json.h"
 
 namespace wa::admin {
 namespace json = boost::json;
@@ -68,27 +70,88 @@ void cancel(const std::shared_ptr<Api>& api, net::Request request, net::Responde
     });
 }
 
-// A ticket that is stored but not read yet: ended in the store, and once more in the engine, in case it was read
-// meanwhile.
-void cancel_stored(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,
-                   std::function<void(Result<CancelAnswer>)> answer) {
-    const auto detail = api->context.store->ticket(request.ticket_id);
-    if (!detail) return answer(tl::unexpected(detail.error()));
-    const StoredPhase phase = detail->summary.phase;
-    if (phase != StoredPhase::kPending && phase != StoredPhase::kExternal) {
-        return answer(fail(ErrorCode::kNotFound, "store", "the ticket has ended: " + std::string(to_string(phase))));
+// A ticket may be read, started or ended between two questions; each round asks anew.
+constexpr int kCancelRounds = 5;
+
+// The one result of a ticket that was ended in the queue.
+std::string cancelled_result(const Api& api, const TicketDetail& detail, const CancelRequest& request, Outcome outcome,
+                             const std::string& message) {
+    ExecutionResult result;
+    result.ticket_id = request.ticket_id;
+    result.metadata["outcome"] = std::string(to_string(outcome));
+    result.metadata["attempts"] = std::to_string(detail.summary.attempts);
+    result.metadata["retryable"] = "false";
+    result.metadata["cause"] = std::string(to_string(Fault::kTask));
+    result.metadata["reason"] = std::string(to_string(ErrorCode::kCancelled));
+    if (!request.preempted_by.empty()) result.metadata["preempted_by"] = request.preempted_by;
+    result.error_message = message;
+    result.agent_id = api.context.facts.agent_id;
+    result.timestamp = result.completed_at = api.now();
+    result.plan_id = detail.summary.plan_id;
+    result.correlation_id = detail.correlation_id;
+    if (const auto ticket = parse_ticket(detail.summary.payload)) {
+        const auto workflow = ticket->metadata.find("workflow_id");
+        if (workflow != ticket->metadata.end()) result.workflow_id = workflow->second;
+        result.trace_id = ticket->trace_id;
     }
+    return write_result(result);
+}
+
+StatusPatch cancelling_patch(const Api& api, const TicketDetail& detail, const CancelRequest& request) {
+    const bool preempted = request.reason == "preemption";
     StatusPatch patch;
     patch.ticket_id = request.ticket_id;
     patch.status = TicketStatus::kFailed;
+    patch.outcome = preempted ? Outcome::kPreempted : Outcome::kCancelled;
     patch.error_message = "cancelled: " + request.reason;
+    if (preempted)
+        patch.error_message = request.preempted_by.empty() ? "preempted" : "preempted by " + request.preempted_by;
+    patch.result_json = cancelled_result(api, detail, request, *patch.outcome, *patch.error_message);
     patch.actor = request.actor;
-    api->context.store->patch_status(
-        std::move(patch),
-        on_loop<TicketSummary>(loop, [api, request, answer = std::move(answer)](Result<TicketSummary> patched) {
-            if (!patched) return answer(tl::unexpected(std::move(patched).error()));
-            api->context.engine->cancel(request, [](Result<CancelAnswer>) {});
-            answer(CancelAnswer{true, "the ticket had not been read yet; it is cancelled"});
+    patch.reason = *patch.error_message;
+    patch.unless_ended = true;
+    return patch;
+}
+
+using CancelCallback = std::function<void(Result<CancelAnswer>)>;
+void cancel_round(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,
+                  CancelCallback answer, int rounds_left);
+
+// A ticket that is stored but not read yet: ended in the store, and once more in the engine, in case it was read
+// meanwhile.
+void cancel_stored(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,
+                   CancelCallback answer, int rounds_left) {
+    const auto detail = api->context.store->ticket(request.ticket_id);
+    if (!detail) return answer(tl::unexpected(detail.error()));
+    const StoredPhase phase = detail->summary.phase;
+    if (phase == StoredPhase::kRunning && rounds_left > 0)  // read and started since the engine was asked
+        return cancel_round(api, loop, std::move(request), std::move(answer), rounds_left - 1);
+    if (phase != StoredPhase::kPending && phase != StoredPhase::kExternal) {
+        return answer(fail(ErrorCode::kNotFound, "store", "the ticket has ended: " + std::string(to_string(phase))));
+    }
+    auto patched = [api, loop, request, answer = std::move(answer), rounds_left](Result<TicketSummary> done) {
+        const bool overtaken = !done && done.error().code == ErrorCode::kConflict && rounds_left > 0;
+        if (overtaken) return cancel_round(api, loop, request, answer, rounds_left - 1);
+        if (!done) return answer(tl::unexpected(std::move(done).error()));
+        publish_status(*api, *done, "cancelled before it was read");
+        api->context.engine->cancel(request, [](Result<CancelAnswer>) {});
+        answer(CancelAnswer{true, "the ticket had not been read yet; it is cancelled"});
+    };
+    api->context.store->patch_status(cancelling_patch(*api, *detail, request),
+                                     on_loop<TicketSummary>(loop, std::move(patched)));
+}
+
+void cancel_round(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,
+                  CancelCallback answer, int rounds_left) {
+    CancelRequest asked = request;
+    api->context.engine->cancel(
+        std::move(asked),
+        on_loop<CancelAnswer>(loop, [api, loop, request = std::move(request), answer = std::move(answer),
+                                     rounds_left](Result<CancelAnswer> result) {
+            const bool elsewhere =
+                !result && result.error().code == ErrorCode::kNotFound && api->context.store != nullptr;
+            if (elsewhere) return cancel_stored(api, loop, request, answer, rounds_left);
+            answer(std::move(result));
         }));
 }
 
@@ -96,15 +159,8 @@ void cancel_stored(const std::shared_ptr<Api>& api, const std::shared_ptr<net::L
 
 void cancel_anywhere(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,
                      std::function<void(Result<CancelAnswer>)> answer) {
-    CancelRequest asked = request;
-    api->context.engine->cancel(
-        std::move(asked), on_loop<CancelAnswer>(loop, [api, loop, request = std::move(request),
-                                                       answer = std::move(answer)](Result<CancelAnswer> result) {
-            const bool elsewhere =
-                !result && result.error().code == ErrorCode::kNotFound && api->context.store != nullptr;
-            if (elsewhere) return cancel_stored(api, loop, request, answer);
-            answer(std::move(result));
-        }));
+    request.on_arrival = api->context.store == nullptr;
+    cancel_round(api, loop, std::move(request), std::move(answer), kCancelRounds);
 }
 
 void add_task_routes(RouteTable& table) {

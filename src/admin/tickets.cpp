@@ -35,7 +35,7 @@ void send_record(const std::shared_ptr<Api>& api, const Answer& answer, const st
         const LiveTasks live = live_tasks(taken);
         const auto found = live.find(ticket_id);
         const RunningTask* task = found == live.end() ? nullptr : found->second;
-        answer->send(json_response(json_text(ticket_detail(*detail, task, api->context.facts.agent_id)), status));
+        answer->send(json_response(json_text(ticket_detail(*detail, task, api->context.facts)), status));
     });
 }
 
@@ -57,8 +57,7 @@ void answer_submitted(const std::shared_ptr<Api>& api, const Answer& answer, con
     summary.created_at = ticket.created_at;
     summary.submitted_at = api->now();
     summary.payload = write_ticket(ticket);
-    net::Response response =
-        json_response(json_text(ticket_record(summary, nullptr, api->context.facts.agent_id)), 201);
+    net::Response response = json_response(json_text(ticket_record(summary, nullptr, api->context.facts)), 201);
     response.headers.emplace_back("Location", "/api/v1/tickets/" + ticket.ticket_id);
     answer->send(std::move(response));
 }
@@ -135,8 +134,7 @@ void list(const std::shared_ptr<Api>& api, net::Request request, net::Responder 
         json::array rows;
         for (const TicketSummary& summary : page->tickets) {
             const auto found = live.find(summary.ticket_id);
-            rows.push_back(
-                ticket_record(summary, found == live.end() ? nullptr : found->second, api->context.facts.agent_id));
+            rows.push_back(ticket_record(summary, found == live.end() ? nullptr : found->second, api->context.facts));
         }
         answer->send(json_response(
             list_json("tickets", std::move(rows), page->total, query.offset, query.limit, page->complete)));
@@ -165,22 +163,21 @@ Result<StatusPatch> read_patch(const net::Request& request) {
         const auto millis = whole_number(*took);
         if (!millis || *millis < 0)
             return invalid("actual_duration_ms", "must be a whole number of milliseconds or null");
-        patch.actual_duration_ms = *millis;
+        patch.actual_duration_ms = millis;
     }
     return patch;
 }
 
-void publish_patched(const Api& api, const TicketSummary& summary) {
-    observability::StreamEvent event;
-    event.ticket_id = summary.ticket_id;
-    event.plan_id = summary.plan_id;
-    event.task_id = summary.task_id;
-    event.task_type = summary.task_type;
-    event.status = summary.status();
-    event.phase = std::string(to_string(summary.phase));
-    event.attempt = summary.attempts;
-    event.text = "set from outside";
-    api.context.hub->publish(event);
+// A copy of it that waits in the engine has nothing left to do.
+void tell_engine(const Api& api, const TicketSummary& patched) {
+    if (!is_ended(patched.phase)) return;
+    if (patched.status() == TicketStatus::kCompleted)
+        return api.context.engine->completed_outside(patched.ticket_id, api.now());
+    CancelRequest drop;
+    drop.ticket_id = patched.ticket_id;
+    drop.reason = "user_request";
+    drop.on_arrival = false;
+    api.context.engine->cancel(std::move(drop), [](Result<CancelAnswer>) {});
 }
 
 void patch_status(const std::shared_ptr<Api>& api, net::Request request, net::Responder responder) {
@@ -195,14 +192,8 @@ void patch_status(const std::shared_ptr<Api>& api, net::Request request, net::Re
                                                  return answer->send(not_found());
                                              return answer->send(error_response(result.error()));
                                          }
-                                         publish_patched(*api, *result);
-                                         if (is_ended(result->phase)) {
-                                             // A copy of it that waits in the engine has nothing left to do.
-                                             CancelRequest drop;
-                                             drop.ticket_id = result->ticket_id;
-                                             drop.reason = "user_request";
-                                             api->context.engine->cancel(std::move(drop), [](Result<CancelAnswer>) {});
-                                         }
+                                         publish_status(*api, *result, "set from outside");
+                                         tell_engine(*api, *result);
                                          send_record(api, answer, loop, result->ticket_id, 200);
                                      }));
 }
@@ -328,6 +319,10 @@ void compensate(const std::shared_ptr<Api>& api, net::Request request, net::Resp
 }  // namespace
 
 NewTicket new_ticket(const Ticket& ticket) {
+    return new_ticket(ticket, ticket);
+}
+
+NewTicket new_ticket(const Ticket& ticket, Ticket sent) {
     NewTicket entry;
     entry.ticket_id = ticket.ticket_id;
     entry.task_id = ticket.task_id;
@@ -337,13 +332,8 @@ NewTicket new_ticket(const Ticket& ticket) {
     entry.created_at = ticket.created_at;
     entry.dependencies = ticket.dependencies;
     entry.payload = write_ticket(ticket);
-    if (ticket.created_at == 0) {
-        entry.identity = sha256_hex(entry.payload);
-    } else {
-        Ticket same = ticket;
-        same.created_at = 0;
-        entry.identity = sha256_hex(write_ticket(same));
-    }
+    sent.created_at = 0;
+    entry.identity = sha256_hex(write_ticket(sent));
     return entry;
 }
 

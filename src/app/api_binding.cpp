@@ -50,6 +50,31 @@ json::object local_check(const IsolationReport& report, const config::Settings& 
     return check("local", report.level == "none" ? "error" : "ok", std::move(detail));
 }
 
+json::object runtime_row(std::string_view name, bool ready, std::string_view note) {
+    json::object row{{"name", name}, {"state", ready ? "ready" : "off"}};
+    if (!note.empty()) row["note"] = note;
+    return row;
+}
+
+// Every served type is EXECUTE's kind today: its back-ends are the runtimes.
+std::string executors(const ApiParts& parts) {
+    const bool local = parts.settings.flag("LOCAL_RUNTIME_ENABLED");
+    const bool simulation = parts.settings.text("SIMULATION_POLICY") != "deny";
+    const IsolationReport isolation = parts.isolation();
+    json::array rows;
+    for (const TaskType type : parts.task_types) {
+        json::array runtimes;
+        runtimes.push_back(runtime_row(
+            "local", local, local ? "isolation: " + isolation.level : std::string("LOCAL_RUNTIME_ENABLED=false")));
+        runtimes.push_back(runtime_row("simulation", simulation, simulation ? "labelled" : "SIMULATION_POLICY=deny"));
+        for (const std::string_view name : {"docker", "k8s", "lambda"})
+            runtimes.push_back(runtime_row(name, false, "not built"));
+        rows.push_back(json::object{
+            {"task_type", to_string(type)}, {"state", local || simulation ? "ready" : "off"}, {"runtimes", runtimes}});
+    }
+    return json::serialize(json::object{{"executors", std::move(rows)}});
+}
+
 std::string doctor(const ApiParts& parts) {
     json::array rows;
     rows.push_back(check("config", "ok", "read and consistent"));
@@ -85,11 +110,13 @@ admin::Routers bind_api(const ApiParts& parts) {
     context.facts.cluster = parts.settings.text("CLUSTER");
     context.facts.task_types = parts.task_types;
     context.facts.max_concurrent_tasks = static_cast<std::size_t>(parts.settings.integer("MAX_CONCURRENT_TASKS"));
+    context.facts.max_retries = static_cast<std::int32_t>(parts.settings.integer("MAX_RETRIES_PER_TICKET"));
     context.facts.started_at = parts.clock.wall_now();
     context.draining = parts.draining;
-    context.config_json = [&settings = parts.settings] {
-        return json::serialize(config::show_json(settings, {true, false}));
+    context.config_json = [in_force = parts.settings_in_force] {
+        return json::serialize(config::show_json(*in_force(), {true, false}));
     };
+    context.executors_json = [parts] { return executors(parts); };
     context.doctor_json = [parts] { return doctor(parts); };
     return admin::make_routes(std::move(context));
 }

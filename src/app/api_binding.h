@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "adapters/embedded_store/store.h"
@@ -35,7 +36,9 @@ struct ApiParts {
     observability::Health& health;
     const Clock& clock;
     Random& random;
-    const config::Settings& settings;
+    const config::Settings& settings;  // of the start
+    // Those in force now. Any thread.
+    std::function<std::shared_ptr<const config::Settings>()> settings_in_force;
     std::string agent_id;
     std::vector<TaskType> task_types;
     // What the local runtime reached, as it was last seen on the loop. Any thread.

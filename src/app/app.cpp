@@ -1,6 +1,7 @@
 #include "app/app.h"
 
 #include <csignal>
+#include <filesystem>
 #include <utility>
 #include <variant>
 
@@ -44,7 +45,10 @@ Result<void> add_presets(const std::vector<std::string>& examples, config::Gathe
 }
 
 int bad_configuration(cli::Console& console, const Error& error) {
-    console.err("the configuration cannot be used\n  " + error.describe() + "\n");
+    std::string text = "  ";
+    for (const char c : error.describe())
+        text += c == '\n' ? std::string("\n  ") : std::string(1, c);
+    console.err("the configuration cannot be used\n" + text + "\n");
     if (!error.fix.empty()) console.err("  fix: " + error.fix + "\n");
     return cli::kExitBadConfig;
 }
@@ -60,9 +64,11 @@ int run_dev(const cli::Invocation& invocation, const cli::DevCommand& command, c
     request.config_path = invocation.global.config_file;
     if (!invocation.global.state_dir.empty()) request.flags.emplace_back("STATE_DIR", invocation.global.state_dir);
     if (auto added = add_presets(command.examples, request); !added) return bad_configuration(console, added.error());
-    Result<config::Sources> sources = config::gather(std::move(request));
-    if (!sources) return bad_configuration(console, sources.error());
-    Result<config::Settings> settings = config::load_or_error(*sources);
+    const auto read_settings = [request]() -> Result<config::Settings> {
+        WA_TRY(const config::Sources sources, config::gather(request));
+        return config::load_or_error(sources);
+    };
+    Result<config::Settings> settings = read_settings();
     if (!settings) return bad_configuration(console, settings.error());
     std::string state_dir = settings->text("STATE_DIR");
     if (state_dir.empty()) state_dir = config::default_state_dir(environment);
@@ -72,7 +78,9 @@ int run_dev(const cli::Invocation& invocation, const cli::DevCommand& command, c
                                             "there is no home folder to keep the state in; give --state-dir"));
     }
     const bool colours = cli::wants_colours(invocation.global.colour, console.err_is_terminal(), environment);
-    Worker worker(WorkerContext{console, clock, random, std::move(*settings), command, state_dir, colours});
+    const bool redraws = cli::can_redraw(console.err_is_terminal() && console.out_is_terminal(), environment);
+    Worker worker(WorkerContext{console, clock, random, std::move(*settings), read_settings, command, state_dir,
+                                colours, redraws});
     return worker.run();
 }
 
@@ -88,7 +96,14 @@ int run(const std::vector<std::string>& arguments) {
         if (!answered->err.empty()) console.err(answered->err);
         return answered->exit_code;
     }
-    const auto& invocation = std::get<cli::Invocation>(parsed);
+    auto& invocation = std::get<cli::Invocation>(parsed);
+    // What a person types is meant from where they stand.
+    if (std::string& folder = invocation.global.state_dir; !folder.empty()) {
+        std::error_code error;
+        const std::filesystem::path whole = std::filesystem::absolute(folder, error);
+        if (!error) folder = whole.lexically_normal().string();
+        if (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
+    }
     if (const auto* dev = std::get_if<cli::DevCommand>(&invocation.command))
         return run_dev(invocation, *dev, environment, console);
     if (std::holds_alternative<cli::RunCommand>(invocation.command)) {

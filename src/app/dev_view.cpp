@@ -14,12 +14,11 @@ std::string seconds(std::int64_t ms) {
 
 }  // namespace
 
-DevView::DevView(cli::Console& console, const Clock& clock, bool colours)
+DevView::DevView(cli::Console& console, const Clock& clock, bool colours, bool redraws)
     : console_(console),
       clock_(clock),
       terminal_(console.out_is_terminal()),
-      progress_(cli::ProgressOptions{console.err_is_terminal() && console.out_is_terminal(), colours,
-                                     console.size().width, console.size().height}),
+      progress_(cli::ProgressOptions{redraws, colours, console.size().width, console.size().height}),
       started_(clock.now()) {}
 
 void DevView::expect(const std::string& plan_name, const std::vector<Ticket>& tickets) {
@@ -93,6 +92,11 @@ void DevView::refresh() {
     state_.elapsed_ms = to_millis(clock_.now() - started_);
     const std::string text = progress_.update(state_);
     if (!text.empty()) console_.err(text);
+}
+
+void DevView::note(const std::string& line) {
+    console_.err(progress_.erase() + line + "\n");
+    dirty_ = true;
 }
 
 void DevView::finish() {

@@ -18,12 +18,15 @@ namespace wa::app {
 
 class DevView final : public FlowObserver {
 public:
-    DevView(cli::Console& console, const Clock& clock, bool colours);
+    // `redraws`: standard error is a terminal on which a frame can be drawn over the last one.
+    DevView(cli::Console& console, const Clock& clock, bool colours, bool redraws);
 
     // The tickets of a plan that was just submitted, in the order to show.
     void expect(const std::string& plan_name, const std::vector<Ticket>& tickets);
     // Shows what has changed; called a few times a second.
     void refresh();
+    // One line for people; the frame is drawn anew below it.
+    void note(const std::string& line);
     // The last frame stays, results and the summary follow it.
     void finish();
 

@@ -37,6 +37,18 @@ void EngineHost::cancel(CancelRequest request, std::function<void(Result<CancelA
     });
 }
 
+void EngineHost::completed_outside(std::string ticket_id, EpochMillis at) {
+    boost::asio::post(loop_, [this, id = std::move(ticket_id), at] {
+        // The ending first: what waits is told "completed" before the copy in hand ends as cancelled.
+        feed(EndingSeen{id, true, at, {}});
+        CancelRequest drop;
+        drop.ticket_id = id;
+        drop.reason = "completed from outside";
+        drop.on_arrival = false;
+        feed(CancelTicket{std::move(drop), {}});
+    });
+}
+
 void EngineHost::explain(std::string ticket_id, std::function<void(Result<Explanation>)> answer) {
     boost::asio::post(loop_, [this, id = std::move(ticket_id), answer = std::move(answer)] {
         answer(engine_ ? engine_->explain(id) : Result<Explanation>(Failure(stopped())));

@@ -27,6 +27,7 @@ public:
     [[nodiscard]] Engine* engine() { return engine_.get(); }
 
     void cancel(CancelRequest request, std::function<void(Result<CancelAnswer>)> answer) override;
+    void completed_outside(std::string ticket_id, EpochMillis at) override;
     void explain(std::string ticket_id, std::function<void(Result<Explanation>)> answer) override;
     void snapshot(std::function<void(EngineSnapshot)> answer) override;
     void drain(bool now, std::string reason) override;

@@ -5,6 +5,8 @@
 #include <fstream>
 #include <system_error>
 
+#include "core/codec/suggest.h"
+
 namespace wa::app {
 namespace {
 
@@ -21,11 +23,16 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 }
 
 Failure unknown(std::string_view name) {
+    const std::vector<std::string> names = example_names();
     std::string known;
-    for (const std::string& each : example_names())
+    for (const std::string& each : names)
         known += (known.empty() ? "" : ", ") + each;
-    return fail(ErrorCode::kNotFound, "examples",
-                "there is no example \"" + std::string(name) + "\" (there are: " + known + ")");
+    Error error = make_error(ErrorCode::kNotFound, Retry::kNever, Fault::kInput, "examples",
+                             "there is no example \"" + std::string(name) + "\" (there are: " + known + ")");
+    const std::vector<std::string_view> candidates(names.begin(), names.end());
+    if (const std::string_view near = closest(name, candidates); !near.empty())
+        error.fix = "did you mean " + std::string(near) + "?";
+    return Failure(std::move(error));
 }
 
 Result<void> write_file(const std::filesystem::path& path, const ExampleFile& file) {

@@ -14,9 +14,11 @@ namespace wa::app {
 namespace {
 
 Failure io_error(const std::string& what, int code) {
-    const ErrorCode kind = code == ENOSPC
-                               ? ErrorCode::kDiskFull
-                               : (code == EACCES || code == EPERM ? ErrorCode::kNotAllowed : ErrorCode::kUnavailable);
+    ErrorCode kind = ErrorCode::kUnavailable;
+    if (code == ENOSPC || code == EDQUOT) kind = ErrorCode::kDiskFull;
+    if (code == EACCES || code == EPERM || code == EROFS) kind = ErrorCode::kNotAllowed;
+    // No later start will find another answer.
+    if (code == ENOTDIR || code == EEXIST || code == ELOOP || code == ENAMETOOLONG) kind = ErrorCode::kInvalidArgument;
     return fail(kind, "state", what + ": " + std::strerror(code));
 }
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -12,6 +13,7 @@
 #include "app/build_info.h"
 #include "app/examples.h"
 #include "cli/exit_codes.h"
+#include "cli/text.h"
 #include "core/codec/result_json.h"
 #include "core/codec/ticket_json.h"
 #include "plan_file/plan_file.h"
@@ -20,7 +22,7 @@ namespace wa::app {
 namespace {
 
 constexpr int kExitUnavailable = 69;
-constexpr int kExitNotFlushed = 75;
+constexpr int kExitNotDrained = 75;
 
 // Hears when the engine has drained.
 class DrainWatch final : public FlowObserver {
@@ -41,7 +43,12 @@ DeadlineMode deadline_mode(const std::string& text) {
 }  // namespace
 
 Worker::Worker(WorkerContext context)
-    : context_(std::move(context)), settings_(context_.settings), signals_(loop_), ticker_(loop_) {}
+    : context_(std::move(context)),
+      settings_(context_.settings),
+      signals_(loop_),
+      ticker_(loop_),
+      in_force_(std::make_shared<const config::Settings>(context_.settings)),
+      had_terminal_(context_.console.err_is_terminal()) {}
 
 Worker::~Worker() {
     // The engine goes before what it calls; attempts go with it, and with them their processes.
@@ -79,8 +86,8 @@ int Worker::run() {
     if (auto opened = open_parts(); !opened) return failed_to_start(opened.error());
     make_flow();
     if (auto serving = serve(); !serving) return failed_to_start(serving.error());
-    signals_.add(SIGINT);
-    signals_.add(SIGTERM);
+    for (const int number : {SIGINT, SIGTERM, SIGQUIT, SIGHUP})
+        signals_.add(number);
     const auto wait_for_signal = [this](const auto& again) -> void {
         signals_.async_wait([this, again](const boost::system::error_code& error, int number) {
             if (error) return;
@@ -226,11 +233,17 @@ void Worker::make_flow() {
     event_feed_ = std::make_unique<observability::EventFeed>(*hub_);
     drain_watch_ = std::make_unique<DrainWatch>([this](std::string_view phase) {
         draining_ = !phase.empty();
+        if (phase == "draining") {
+            drain_began_ = context_.clock.now();
+            const EngineSnapshot now = host_->engine()->snapshot();
+            ended_before_drain_ = now.completed + now.failed;
+        }
+        if (phase == "cancelling" && host_->engine()->gauges().executing > 0) cut_short_ = true;
         if (phase == "drained") boost::asio::post(loop_, [this] { stop_now(); });
     });
     std::vector<FlowObserver*> watching{metrics_.get(), log_observer_.get(), event_feed_.get(), drain_watch_.get()};
     if (context_.command.exit) {
-        view_ = std::make_unique<DevView>(context_.console, context_.clock, context_.colours);
+        view_ = std::make_unique<DevView>(context_.console, context_.clock, context_.colours, context_.redraws);
         watching.push_back(view_.get());
     }
     observers_ = std::make_unique<observability::ObserverFanout>(std::move(watching));
@@ -291,6 +304,10 @@ Result<void> Worker::serve() {
                    context_.clock,
                    context_.random,
                    settings_,
+                   [this] {
+                       const std::lock_guard lock(settings_mutex_);
+                       return in_force_;
+                   },
                    agent_id_,
                    task_types_,
                    [this] { return isolation(); },
@@ -374,16 +391,103 @@ Result<void> Worker::submit_examples() {
 }
 
 void Worker::on_signal(int number) {
+    if (number == SIGQUIT) return quit();
+    // A terminal that was closed takes its worker with it; any other SIGHUP asks for new settings.
+    const bool terminal_gone = had_terminal_ && !context_.console.err_is_terminal();
+    if (number == SIGHUP && !terminal_gone) return reload();
+    interrupted(number);
+}
+
+void Worker::interrupted(int number) {
     ++signals_seen_;
     log_->info("worker_agent_shutting_down", {{"signal", number}, {"times", signals_seen_}});
     if (signals_seen_ >= 3) ::_exit(cli::kExitInterrupted);
     draining_ = true;
     interrupted_ = true;
-    const FlowGauges gauges = host_->engine()->gauges();
-    context_.console.err(signals_seen_ == 1
-                             ? "draining: " + std::to_string(gauges.executing) + " running; again to cancel now\n"
-                             : "cancelling what still runs; it is handed back\n");
+    tell(signals_seen_ == 1 ? what_runs() : "cancelling what still runs; it is handed back");
     host_->feed(StartDrain{signals_seen_ > 1, "signal"});
+}
+
+std::string Worker::what_runs() {
+    constexpr std::size_t kNamed = 5;
+    const EngineSnapshot now = host_->engine()->snapshot();
+    const EpochMillis at = context_.clock.wall_now();
+    std::string text = "draining: " + std::to_string(now.gauges.executing) + " running";
+    std::string names;
+    std::size_t named = 0;
+    for (const RunningTask& task : now.tasks) {
+        const bool runs = task.state == State::kRunning || task.state == State::kCancelling;
+        if (!runs || named == kNamed) continue;
+        ++named;
+        names += (names.empty() ? "" : ", ") + cli::printable(task.task_id.empty() ? task.ticket_id : task.task_id);
+        if (task.started_at > 0)
+            names += " " + std::to_string(std::max<EpochMillis>(0, at - task.started_at) / 1000) + " s";
+    }
+    if (now.gauges.executing == 0) return text;
+    if (!names.empty()) text += " (" + names + (named < now.gauges.executing ? ", …)" : ")");
+    return text + ", up to " + std::to_string(settings_.duration("SHUTDOWN_GRACE_SECONDS").count() / 1000) +
+           " s; again to cancel now";
+}
+
+// SIGQUIT: no grace, and the log says where everything stood.
+void Worker::quit() {
+    const EngineSnapshot now = host_->engine()->snapshot();
+    log_->warning("state_dump", {{"slots", now.gauges.slots},
+                                 {"executing", now.gauges.executing},
+                                 {"in_flight", now.gauges.in_flight},
+                                 {"waiting", now.gauges.parked + now.gauges.held},
+                                 {"queued", now.gauges.ready + now.gauges.queued},
+                                 {"backing_off", now.gauges.backing_off},
+                                 {"reporting", now.gauges.reporting},
+                                 {"intake_open", now.gauges.open},
+                                 {"drain_phase", now.drain_phase},
+                                 {"store_healthy", now.sink_healthy}});
+    for (const RunningTask& task : now.tasks) {
+        log_->warning("state_dump_ticket", {{"ticket_id", task.ticket_id},
+                                            {"task_id", task.task_id},
+                                            {"state", std::string(to_string(task.state))},
+                                            {"attempt", static_cast<std::int64_t>(task.attempt)},
+                                            {"why", task.why}});
+    }
+    signals_seen_ = std::max(signals_seen_, 1);
+    interrupted(SIGQUIT);
+}
+
+// All or nothing: what cannot be used changes nothing.
+void Worker::reload() {
+    Result<config::Settings> fresh = context_.read_settings();
+    metrics_->config_reloaded(fresh.has_value());
+    if (!fresh) {
+        log_->error("configuration_reload_failed", {{"error", fresh.error().describe()}});
+        return tell("the configuration was not reloaded: " + fresh.error().describe());
+    }
+    std::string changed;
+    std::string waiting;
+    for (const config::Change& change : config::changes(*in_force_, *fresh)) {
+        std::string& list = change.reloadable ? changed : waiting;
+        list += (list.empty() ? "" : ", ") + std::string(change.spec->name);
+    }
+    auto merged = std::make_shared<const config::Settings>(in_force_->with_reloadable(*fresh));
+    {
+        const std::lock_guard lock(settings_mutex_);
+        in_force_ = merged;
+    }
+    if (const auto level = observability::parse_log_level(merged->text("LOG_LEVEL"))) log_->set_level(*level);
+    ChangeLimits limits;
+    limits.max_concurrent_tasks = static_cast<std::size_t>(merged->integer("MAX_CONCURRENT_TASKS"));
+    limits.max_concurrent_tickets = static_cast<std::size_t>(merged->integer("MAX_CONCURRENT_TICKETS"));
+    limits.pause_threshold = merged->real("CONSUMER_PAUSE_THRESHOLD");
+    limits.resume_threshold = merged->real("CONSUMER_RESUME_THRESHOLD");
+    host_->feed(limits);
+    log_->info("configuration_reloaded", {{"changed", changed}, {"needs_restart", waiting}});
+    std::string line = "reloaded: " + (changed.empty() ? std::string("nothing changed") : changed);
+    if (!waiting.empty()) line += "; needs a restart: " + waiting;
+    tell(line);
+}
+
+void Worker::tell(const std::string& line) {
+    if (view_) return view_->note(line);
+    context_.console.err(line + "\n");
 }
 
 IsolationReport Worker::isolation() {
@@ -430,7 +534,14 @@ int Worker::report_and_close() {
     const std::size_t handed_back = host_->engine() != nullptr ? host_->engine()->handed_back() : 0;
     const bool left_behind = host_->engine() != nullptr && host_->engine()->quarantined() > 0;
     if (view_) view_->finish();
-    if (interrupted_) context_.console.err("drained: " + std::to_string(handed_back) + " handed back\n");
+    if (interrupted_ && drained) {
+        const EngineSnapshot last = host_->engine()->snapshot();
+        const std::int64_t tenths = to_millis(context_.clock.now() - drain_began_) / 100;
+        context_.console.err("drained in " + std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) +
+                             " s: " + std::to_string(last.completed + last.failed - ended_before_drain_) +
+                             " finished, " + std::to_string(handed_back) + " handed back\n");
+    }
+    const bool all_ended = store_->health().tickets_open == 0;
     server_->stop(std::chrono::seconds(1));
     host_->drop();
     source_.reset();
@@ -446,11 +557,20 @@ int Worker::report_and_close() {
     log_->info("worker_agent_shutdown_complete", {{"handed_back", handed_back}});
     log_->flush(std::chrono::seconds(1));
     if (fatal_) return failed_to_start(*fatal_);
-    if (left_behind) return kExitNotFlushed;
+    if (left_behind) return kExitNotDrained;
+    if (const int code = interrupted_exit(all_ended); code != 0) return code;
     if (!context_.command.exit || !view_) return 0;
     if (view_->failed() > 0 || (view_->simulated() > 0 && !context_.command.allow_simulated))
         return cli::kExitWorkFailed;
     return 0;
+}
+
+// What a stop from outside left undone decides the exit code.
+int Worker::interrupted_exit(bool all_ended) const {
+    if (cut_short_) return signals_seen_ > 1 ? cli::kExitInterrupted : kExitNotDrained;
+    // `--exit` promises that everything has ended.
+    if (!context_.command.exit || all_ended) return 0;
+    return interrupted_ ? cli::kExitInterrupted : kExitNotDrained;
 }
 
 }  // namespace wa::app

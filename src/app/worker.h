@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -40,9 +41,11 @@ struct WorkerContext {
     const Clock& clock;
     Random& random;
     config::Settings settings;
+    std::function<Result<config::Settings>()> read_settings;  // anew, for a reload
     cli::DevCommand command;
     std::string state_dir;
     bool colours = false;
+    bool redraws = false;
 };
 
 class Worker {
@@ -62,6 +65,12 @@ private:
     Result<void> submit_examples();
     void begin();
     void on_signal(int number);
+    void interrupted(int number);
+    void quit();
+    void reload();
+    void tell(const std::string& line);
+    [[nodiscard]] std::string what_runs();
+    [[nodiscard]] int interrupted_exit(bool all_ended) const;
     void every_tenth_second();
     void maybe_finished();
     void stop_now();
@@ -78,6 +87,8 @@ private:
     boost::asio::steady_timer ticker_;
     std::string agent_id_;
     std::vector<TaskType> task_types_;
+    std::mutex settings_mutex_;
+    std::shared_ptr<const config::Settings> in_force_;  // for the API's threads
     std::mutex isolation_mutex_;
     IsolationReport isolation_;  // for the API's threads
 
@@ -110,6 +121,10 @@ private:
     bool submitted_ = false;
     bool finished_ = false;
     bool interrupted_ = false;
+    bool cut_short_ = false;  // something that ran was cancelled by the drain
+    const bool had_terminal_;
+    MonoTime drain_began_{};
+    std::int64_t ended_before_drain_ = 0;
     int signals_seen_ = 0;
     int ticks_ = 0;
     std::size_t pending_submits_ = 0;

@@ -655,6 +655,20 @@ void apply_environment(GlobalOptions& global, const config::Environment& environ
     take(global.token_file, "WORKER_AGENTS_TOKEN_FILE");
 }
 
+// Which worker the words so far name; the last word is still being typed.
+void take_server(const std::vector<std::string>& words, GlobalOptions& global) {
+    const std::array<std::pair<std::string_view, std::string*>, 3> flags{
+        {{"--server", &global.server}, {"--state-dir", &global.state_dir}, {"--token-file", &global.token_file}}};
+    for (std::size_t i = 1; i + 1 < words.size(); ++i) {
+        for (const auto& [name, value] : flags) {
+            const std::string& word = words[i];
+            if (word == name && i + 2 < words.size()) *value = words[i + 1];
+            if (word.size() > name.size() && word.starts_with(name) && word[name.size()] == '=')
+                *value = word.substr(name.size() + 1);
+        }
+    }
+}
+
 // `help tickets ls` is `tickets ls --help`.
 std::vector<std::string> without_help_word(std::vector<std::string> args) {
     const std::size_t command = command_index(args);
@@ -692,6 +706,7 @@ std::variant<Invocation, Answered> parse_command_line(const std::vector<std::str
     if (!args.empty() && args.front() == "__complete") {
         Invocation invocation;
         invocation.command = CompleteCommand{{args.begin() + 1, args.end()}};
+        take_server(args, invocation.global);
         apply_environment(invocation.global, environment);
         return invocation;
     }

@@ -87,6 +87,18 @@ TEST(CommandLine, EveryCommandIsUnderstood) {
     EXPECT_EQ(command<CompleteCommand>({"__complete", "tickets", "sh"}).words.size(), 2U);
 }
 
+TEST(Parse, CompletionAsksTheWorkerThatTheLineNames) {
+    const auto parsed = parse_command_line(
+        {"__complete", "--state-dir", "/s", "--server=http://h:1", "tickets", "show", "--token-file"},
+        {{"STATE_DIR", "/env"}});
+    const auto& global = std::get<Invocation>(parsed).global;
+    EXPECT_EQ(global.state_dir, "/s");
+    EXPECT_EQ(global.server, "http://h:1");
+    EXPECT_EQ(global.token_file, "");  // still being typed
+    const auto plain = parse_command_line({"__complete", "tickets", "show", ""}, {{"STATE_DIR", "/env"}});
+    EXPECT_EQ(std::get<Invocation>(plain).global.state_dir, "/env");
+}
+
 TEST(CommandLine, DevAndRunTakeEverySettingAsAFlag) {
     const auto dev =
         command<DevCommand>({"dev", "--state-dir", "/s", "--example", "diamond", "--example", "project", "--exit",

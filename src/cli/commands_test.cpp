@@ -224,7 +224,11 @@ TEST_F(Commands, RefusedSubmitsSayWhereAndWhatToDo) {
     EXPECT_EQ(sent.out, "");
     EXPECT_THAT(sent.err, HasSubstr("bad.yaml:2:"));  // line and column from the local check
     EXPECT_THAT(sent.err, HasSubstr("cannot submit "));
-    EXPECT_THAT(sent.err, HasSubstr("  the plan is not valid\n    tickets.a.needs: unknown \"b\"\n"));
+    // The server's list says the same once more: it is shown only where the local check finds nothing.
+    EXPECT_THAT(sent.err, HasSubstr("  the plan is not valid\n"));
+    EXPECT_THAT(sent.err, Not(HasSubstr("tickets.a.needs: unknown")));
+    const Ran refused = run({"submit", file("good.yaml", "tickets:\n  a: {run: [sh]}\n")}, server.url());
+    EXPECT_THAT(refused.err, HasSubstr("  the plan is not valid\n    tickets.a.needs: unknown \"b\"\n"));
     EXPECT_EQ(run({"submit", (folder_ / "none.yaml").string()}, server.url()).code, 5);
     EXPECT_EQ(run({"submit", file("x.yaml", "a: 1")}, "http://127.0.0.1:1").code, 7);
 }
@@ -410,6 +414,7 @@ TEST_F(Commands, DeadLetters) {
           {200,
            R"({"dlq":[{"key":7,"ticket_id":"abcdefgh-1","reason":"invalid_ticket","error":"no \u0007"}],"total":1})"}},
          {"GET /api/v1/dlq?limit=1000&offset=0", {200, R"({"dlq":[{"key":7},{"key":8}],"total":2})"}},
+         {"GET /api/v1/dlq/6", {200, R"({"key":6,"first_at":1785852131904})"}},
          {"GET /api/v1/dlq/7", {200, R"({"key":7,"payload":"x"})"}},
          {"POST /api/v1/dlq/7/replay", {202, "{}"}},
          {"POST /api/v1/dlq/8/replay", {202, "{}"}},
@@ -422,6 +427,8 @@ TEST_F(Commands, DeadLetters) {
     EXPECT_EQ(run({"dlq", "replay", "--all", "-y"}, server.url()).out, "7\n8\n");
     EXPECT_EQ(run({"dlq", "discard", "7", "--reason", "old"}, server.url()).code, 0);
     EXPECT_EQ(run({"dlq", "discard", "9"}, server.url()).code, 5);
+    EXPECT_EQ(run({"dlq", "replay", "9", "--dry-run"}, server.url()).code, 5);
+    EXPECT_THAT(run({"dlq", "show", "6"}, server.url()).out, HasSubstr("first_at     2026-08-04T14:02:11.904Z\n"));
     EXPECT_EQ(run({"dlq", "export"}, server.url()).out, R"({"key":7,"payload":"x"})"
                                                         "\n");
 }

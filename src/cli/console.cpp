@@ -84,6 +84,11 @@ Result<std::string> ProcessConsole::read_all(std::size_t limit) {
     }
 }
 
+bool can_redraw(bool is_terminal, const config::Environment& environment) {
+    const auto term = environment.find("TERM");
+    return is_terminal && term != environment.end() && !term->second.empty() && term->second != "dumb";
+}
+
 bool wants_colours(ColourWhen when, bool is_terminal, const config::Environment& environment) {
     if (when == ColourWhen::kNever) return false;
     if (when == ColourWhen::kAlways) return true;

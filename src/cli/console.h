@@ -44,6 +44,8 @@ public:
     [[nodiscard]] Result<std::string> read_all(std::size_t limit) override;
 };
 
+// Whether a view may be drawn over itself: on a terminal that understands how (not TERM=dumb, not without TERM).
+[[nodiscard]] bool can_redraw(bool is_terminal, const config::Environment& environment);
 // --color, NO_COLOR, FORCE_COLOR, TERM=dumb, in this order of weight; for one of the two streams.
 [[nodiscard]] bool wants_colours(ColourWhen when, bool is_terminal, const config::Environment& environment);
 

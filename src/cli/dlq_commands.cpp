@@ -75,8 +75,9 @@ Result<void> show(Session& session, const DlqShowCommand& command) {
     WA_TRY(const json::object letter, body_object(answer));
     std::string out;
     for (const auto& [name, value] : letter) {
-        out +=
-            pad(printable(std::string_view(name.data(), name.size())), 12) + " " + printable(scalar_text(value)) + "\n";
+        const bool moment = value.is_int64() && (name == "at" || name == "first_at");
+        out += pad(printable(std::string_view(name.data(), name.size())), 12) + " " +
+               (moment ? rfc3339(value.get_int64()) : printable(scalar_text(value))) + "\n";
     }
     session.console().out(out);
     return {};
@@ -90,13 +91,16 @@ Result<int> change(Session& session, const DlqChangeCommand& command) {
     }
     const std::string verb = command.discard ? "discard" : "replay";
     if (command.dry_run) {
-        for (const std::string& key : keys)
+        for (const std::string& key : keys) {
+            if (!command.all) WA_CHECKED(api->get(letter_path(key)));
             session.console().out(printable(key) + "\n");
+        }
         session.hint("would " + verb + " " + std::to_string(keys.size()) + "; nothing was done\n");
         return kExitOk;
     }
     if (command.all) {
-        WA_TRY(const bool yes, session.confirm(verb + " " + std::to_string(keys.size()) + " dead letters?"));
+        WA_TRY(const bool yes, session.confirm(verb + " " + std::to_string(keys.size()) +
+                                               (keys.size() == 1 ? " dead letter?" : " dead letters?")));
         if (!yes) return kExitOther;
     }
     int code = kExitOk;
@@ -172,7 +176,7 @@ Result<void> export_all(Session& session, const DlqExportCommand& command) {
         WA_CHECKED(output.write(json_text(value) + "\n"));
         ++written;
     }
-    session.hint(std::to_string(written) + " dead letters written\n");
+    session.hint(std::to_string(written) + (written == 1 ? " dead letter written\n" : " dead letters written\n"));
     return {};
 }
 

@@ -32,6 +32,7 @@ json::object as_ticket_list(const json::object& plan) {
     json::object out;
     const json::array& nodes = array_of(plan, "nodes");
     out["tickets"] = nodes.empty() ? array_of(plan, "tickets") : nodes;
+    if (const json::value* total = member(plan, "total"); total != nullptr) out["total"] = *total;
     return out;
 }
 
@@ -122,7 +123,8 @@ Result<int> cancel(Session& session, const PlanCancelCommand& command) {
         print_touched(session, nodes, "these would be stopped");
         return kExitOk;
     }
-    WA_TRY(const bool yes, session.confirm("stop " + std::to_string(nodes.size()) + " tickets of " + plan.id + "?"));
+    WA_TRY(const bool yes, session.confirm("stop " + std::to_string(nodes.size()) +
+                                           (nodes.size() == 1 ? " ticket of " : " tickets of ") + plan.id + "?"));
     if (!yes) return kExitOther;
     WA_TRY(ApiClient * api, session.api());
     WA_TRY(const ApiAnswer answer, api->post(plan_path(plan.id, "/cancel"), R"({"reason":"user_request"})"));

@@ -164,6 +164,12 @@ std::string Progress::changes(const ProgressState& state) {
             std::string(sign(kind_of(node.phase))) + " " + pad(printable(node.name), names) + "  " + detail(node, true);
         out += line + "\n";
     }
+    // Of a plan that is too large to name each ticket: a line for each tenth.
+    if (state.total > state.nodes.size() && state.ended) {
+        const std::size_t tenth = *state.ended * 10 / state.total;
+        if (tenth != tenth_) out += std::to_string(*state.ended) + " of " + std::to_string(state.total) + " ended\n";
+        tenth_ = tenth;
+    }
     if (state.note != note_) {
         note_ = state.note;
         if (!note_.empty()) out += printable(note_) + "\n";

@@ -63,6 +63,7 @@ private:
     };
     std::map<std::string, Seen, std::less<>> seen_;
     std::string note_;
+    std::size_t tenth_ = 0;  // of a large plan: how far the last line said it is
 };
 
 // "▇▇▇▇▇▁▁▁▁" for 5 of 9.

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "cli/console.h"
+
 namespace wa::cli {
 namespace {
 
@@ -103,6 +105,28 @@ TEST(Progress, HostileNamesStayOnTheirLine) {
         EXPECT_THAT(text, Not(HasSubstr("\x07")));
         EXPECT_THAT(text, HasSubstr("evil\\x1b]0;owned\\x07\\nname"));
     }
+}
+
+TEST(Progress, OfALargePlanALineForEachTenth) {
+    Progress progress({});
+    ProgressState state;
+    state.total = 50'000;
+    state.ended = 4'999;
+    EXPECT_EQ(progress.update(state), "");
+    state.ended = 5'000;
+    EXPECT_EQ(progress.update(state), "5000 of 50000 ended\n");
+    state.ended = 5'001;
+    EXPECT_EQ(progress.update(state), "");
+    state.ended = 50'000;
+    EXPECT_EQ(progress.update(state), "50000 of 50000 ended\n");
+}
+
+TEST(Redraw, OnlyOnATerminalThatUnderstandsHow) {
+    EXPECT_TRUE(can_redraw(true, {{"TERM", "xterm"}}));
+    EXPECT_FALSE(can_redraw(false, {{"TERM", "xterm"}}));
+    EXPECT_FALSE(can_redraw(true, {{"TERM", "dumb"}}));
+    EXPECT_FALSE(can_redraw(true, {{"TERM", ""}}));
+    EXPECT_FALSE(can_redraw(true, {}));
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ constexpr std::array kWords{
     Word{"compensated", Kind::kDone},     Word{"simulated", Kind::kSimulated},      Word{"failed", Kind::kFailed},
     Word{"dead-lettered", Kind::kFailed}, Word{"dependency-failed", Kind::kFailed}, Word{"unroutable", Kind::kStuck},
     Word{"timeout", Kind::kFailed},       Word{"deadline", Kind::kFailed},          Word{"cancelled", Kind::kCancelled},
-    Word{"preempted", Kind::kCancelled},  Word{"skipped", Kind::kCancelled},
+    Word{"preempted", Kind::kCancelled},  Word{"skipped", Kind::kCancelled},        Word{"handed-back", Kind::kWaiting},
 };
 
 }  // namespace

@@ -48,12 +48,19 @@ Shipment packed(const std::string& file, std::string text) {
     return shipment;
 }
 
-// The same checks as the server's, with line and column.
-void show_problems(Session& session, const std::string& file, std::string_view text) {
+// The same checks as the server's, with line and column. False: they find nothing.
+bool show_problems(Session& session, const std::string& file, std::string_view text) {
     const auto problems = validate_text(file == "-" ? "<stdin>" : file, text, session.clock().wall_now());
-    if (!has_errors(problems)) return;
+    if (!has_errors(problems)) return false;
     session.console().err(
         printable_block(format_problems(problems, ProblemFormat::kHuman, 1, session.build().version)));
+    return true;
+}
+
+// The server's own list says the same again: its first line is enough.
+Error without_list(Error error) {
+    error.message.resize(std::min(error.message.find('\n'), error.message.size()));
+    return error;
 }
 
 Result<Sent> read_answer(ApiAnswer answer) {
@@ -110,8 +117,9 @@ int dry_run(Session& session, ApiClient& api, const std::string& file, const std
     auto answer = api.post("/api/v1/validate", shipment.body, shipment.content_type);
     const std::string name = file == "-" ? "standard input" : file;
     if (!answer) {
-        show_problems(session, file, text);
-        return session.failed("the server would not take " + name, answer.error());
+        const bool shown = show_problems(session, file, text);
+        return session.failed("the server would not take " + name,
+                              shown ? without_list(answer.error()) : answer.error());
     }
     if (auto printed = session.print_machine(*answer); !printed)
         return session.failed("cannot show the answer", printed.error());
@@ -165,10 +173,10 @@ int run(Session& session, const SubmitCommand& command) {
         if (!sent) {
             const bool theirs =
                 sent.error().code == ErrorCode::kInvalidArgument || sent.error().code == ErrorCode::kMalformed;
-            if (theirs) show_problems(session, command.files[i], texts[i]);
+            const bool shown = theirs && show_problems(session, command.files[i], texts[i]);
             // What was taken before must not be lost.
             if (!all.empty()) static_cast<void>(print_sent(session, all));
-            return session.failed("cannot submit " + name, sent.error());
+            return session.failed("cannot submit " + name, shown ? without_list(sent.error()) : sent.error());
         }
         all.push_back(std::move(*sent));
     }

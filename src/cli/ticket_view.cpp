@@ -183,7 +183,7 @@ TicketFacts ticket_facts(const json::object& ticket, std::int64_t now) {
     facts.status = text_of(ticket, "status");
     facts.phase = text_of(ticket, {"phase", "state"});
     if (facts.phase.empty()) facts.phase = lower(facts.status);
-    facts.plan = text_of(ticket, {"plan_name", "plan_id"});
+    facts.plan = text_of(ticket, {"plan_id", "plan_name"});
     facts.worker = text_of(ticket, {"worker", "worker_id", "agent_id"});
     facts.why = text_of(ticket, {"why", "reason", "error_message", "error"});
     facts.attempts = static_cast<std::int32_t>(std::clamp<std::int64_t>(

@@ -114,7 +114,9 @@ public:
 
 private:
     [[nodiscard]] bool on_terminal() const {
-        return options_.view_on_out ? session_.console().out_is_terminal() : session_.console().err_is_terminal();
+        return can_redraw(
+            options_.view_on_out ? session_.console().out_is_terminal() : session_.console().err_is_terminal(),
+            session_.environment());
     }
     [[nodiscard]] bool colours() const {
         return options_.view_on_out ? session_.colours_out() : session_.colours_err();

@@ -261,6 +261,7 @@ private:
         for (const SettingSpec& spec : all_settings())
             out_.settings.settings_.push_back(resolve(spec, strict));
         apply_pod_namespace();
+        apply_dev_working_dir();
         apply_standard_trace_endpoint();
     }
 
@@ -346,6 +347,15 @@ private:
         if (name == nullptr || *name == "default" || own.origin.layer == Layer::kFlag) return;
         own.value = *name;
         own.origin = pod.origin;
+    }
+
+    // `dev` keeps all that it makes under its state folder; the seed's default is a folder that all users share.
+    void apply_dev_working_dir() {
+        Setting& own = mutable_setting("LOCAL_RUNTIME_WORKING_DIR");
+        const Setting& state = out_.settings.at("STATE_DIR");
+        const auto* folder = std::get_if<std::string>(&state.value);
+        if (sources_.mode != Mode::kDev || own.origin.layer != Layer::kDefault || folder == nullptr) return;
+        own.value = *folder + "/workspace";
     }
 
     void apply_standard_trace_endpoint() {

@@ -473,6 +473,26 @@ TEST(Reload, NamesWhatChanged) {
     EXPECT_TRUE(changed[1].reloadable);
 }
 
+TEST(Reload, TakesOnlyWhatMayChange) {
+    const Loaded before = load(sources());
+    const Loaded now = load(with_environment({{"LOG_LEVEL", "DEBUG"}, {"HTTP_PORT", "81"}}));
+    const Settings merged = before.settings.with_reloadable(now.settings);
+    EXPECT_EQ(merged.text("LOG_LEVEL"), "DEBUG");
+    EXPECT_EQ(merged.origin("LOG_LEVEL").layer, Layer::kEnvironment);
+    EXPECT_EQ(merged.integer("HTTP_PORT"), before.settings.integer("HTTP_PORT"));
+}
+
+TEST(Load, DevKeepsTheSharedWorkingFolderInItsStateFolder) {
+    Sources dev = with_environment({{"STATE_DIR", "/state"}});
+    dev.mode = Mode::kDev;
+    EXPECT_EQ(load(dev).settings.text("LOCAL_RUNTIME_WORKING_DIR"), "/state/workspace");
+    dev.environment["LOCAL_RUNTIME_WORKING_DIR"] = "/elsewhere";
+    EXPECT_EQ(load(dev).settings.text("LOCAL_RUNTIME_WORKING_DIR"), "/elsewhere");
+    Sources run = with_environment({{"STATE_DIR", "/state"}});
+    run.mode = Mode::kRun;
+    EXPECT_EQ(load(run).settings.text("LOCAL_RUNTIME_WORKING_DIR"), "/tmp/neural-hive-execution");
+}
+
 TEST(Environment, SnapshotAndSmallFiles) {
     ::setenv("WA_TEST_VARIABLE", "a=b", 1);
     EXPECT_EQ(process_environment().at("WA_TEST_VARIABLE"), "a=b");

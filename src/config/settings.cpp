@@ -86,6 +86,14 @@ std::vector<std::string> Settings::secret_values() const {
     return out;
 }
 
+Settings Settings::with_reloadable(const Settings& now) const {
+    Settings merged = *this;
+    for (std::size_t i = 0; i < merged.settings_.size() && i < now.settings_.size(); ++i) {
+        if (merged.settings_[i].spec->reloadable) merged.settings_[i] = now.settings_[i];
+    }
+    return merged;
+}
+
 std::vector<Change> changes(const Settings& before, const Settings& now) {
     std::vector<Change> out;
     for (std::size_t i = 0; i < now.all().size() && i < before.all().size(); ++i) {

@@ -139,6 +139,8 @@ public:
     [[nodiscard]] const Origin& origin(std::string_view name) const;
     [[nodiscard]] bool strict() const;  // ENVIRONMENT is production, staging or prod
     [[nodiscard]] const std::vector<Setting>& all() const { return settings_; }  // in the order of the table
+    // These settings with what may change while the worker runs taken from `now`; the rest waits for a restart.
+    [[nodiscard]] Settings with_reloadable(const Settings& now) const;
     // Every secret's value, for the maskers of log and output. Never print them.
     [[nodiscard]] std::vector<std::string> secret_values() const;
 

@@ -12,6 +12,14 @@ std::size_t Engine::executing() const {
     return count(State::kStarting) + count(State::kRunning) + count(State::kCancelling);
 }
 
+void Engine::on_limits(const ChangeLimits& limits) {
+    options_.max_concurrent_tasks = limits.max_concurrent_tasks;
+    options_.max_concurrent_tickets = limits.max_concurrent_tickets;
+    options_.pause_threshold = limits.pause_threshold;
+    options_.resume_threshold = limits.resume_threshold;
+    backpressure_.change(limits.max_concurrent_tickets, limits.pause_threshold, limits.resume_threshold);
+}
+
 void Engine::enter_ready(Slot slot) {
     TicketRecord& record = records_[slot];
     move(slot, Event::kDependenciesDone, "dependencies are done");

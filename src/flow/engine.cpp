@@ -49,6 +49,7 @@ void Engine::process(EngineInput& input) {
         void operator()(CancelTicket& cancel) const { engine.on_cancel(cancel); }
         void operator()(StartDrain& drain) const { engine.on_drain(drain); }
         void operator()(StopDrain& stop) const { engine.on_undrain(stop); }
+        void operator()(ChangeLimits& limits) const { engine.on_limits(limits); }
         void operator()(TimePassed& /*unused*/) const { engine.on_time(); }
     };
     std::visit(Dispatch{*this}, input);

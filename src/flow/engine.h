@@ -105,11 +105,18 @@ struct StartDrain {
 struct StopDrain {
     std::function<void(Result<void>)> answer;
 };
+// New limits while the worker runs. What runs beyond a smaller limit runs on; nothing new starts above it.
+struct ChangeLimits {
+    std::size_t max_concurrent_tasks = 5;
+    std::size_t max_concurrent_tickets = 10;
+    double pause_threshold = 0.8;
+    double resume_threshold = 0.5;
+};
 struct TimePassed {};
 
 using EngineInput = std::variant<Record, PartitionAssigned, PartitionRevoked, CommitResult, SinkRecovered, AttemptEnded,
                                  DependencyStatuses, EndingSeen, ResultsReaderCaughtUp, CancelTicket, StartDrain,
-                                 StopDrain, TimePassed>;
+                                 StopDrain, ChangeLimits, TimePassed>;
 
 enum class DrainPhase : std::uint8_t { kNone, kDraining, kCancelling, kDrained };
 
@@ -208,8 +215,14 @@ private:
         bool releasing = false;
         bool release_overdue = false;
         bool clean_committed = false;
-        bool metadata_full = false;
-        std::size_t records = 0;  // tickets of this assignment in hand
+        bool metadata_full = false;  // outcomes wait because the finished set with them is too long
+        bool starved = false;        // not one of them fitted
+        std::size_t records = 0;     // tickets of this assignment in hand
+    };
+    struct FittingCommit {
+        std::size_t outcomes = 0;  // how many of those that wait are in it
+        Offset offset = 0;
+        std::string metadata;
     };
     struct InFlightBatch {
         CommitBatch batch;
@@ -233,6 +246,7 @@ private:
     // --- the loop (engine.cpp)
     void process(EngineInput& input);
     void pump();
+    void on_limits(const ChangeLimits& limits);
     void on_time();
     void fire(const Timer& timer);
     bool timer_is_live(const Timer& timer) const;
@@ -277,6 +291,8 @@ private:
     void on_lookup_timer();
     void on_unknown_timer(Slot slot);
     void requeue_longest_parked();
+    bool requeue_lowest_parked(PartitionId partition);
+    void requeue(Slot slot, std::string reason);
     [[nodiscard]] std::string describe_waits(const TicketRecord& record) const;
 
     // --- admission.cpp
@@ -314,7 +330,12 @@ private:
     void into_outbox(Slot slot, Settlement settlement, std::string reason);
     void commit_next();
     bool fill_batch(InFlightBatch& next);
+    void order_outbox_by_offset();
     void add_offsets(InFlightBatch& next);
+    [[nodiscard]] std::optional<FittingCommit> fitting_commit(const Partition& partition, std::vector<Offset> offsets,
+                                                              bool leaving) const;
+    void leave_for_later(InFlightBatch& next, SourcePosition position);
+    bool make_room_in_metadata();
     void on_commit(const CommitResult& result);
     void committed(const CommitResult& result);
     void after_commit(Slot slot, const CommitResult& result);
@@ -395,6 +416,7 @@ private:
     bool sink_healthy_ = true;
     std::string sink_error_;
     std::size_t metadata_limit_ = 0;
+    std::size_t metadata_accepted_ = 0;  // longest that a commit carried so far
     std::int32_t commit_failures_ = 0;
     bool commit_paused_ = false;  // after an aborted commit, for a moment
     std::vector<std::pair<Slot, std::uint32_t>> held_back_;

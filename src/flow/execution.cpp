@@ -274,7 +274,7 @@ void Engine::on_cancel(CancelTicket& cancel) {
     if (slot == kNoSlot) {
         // Not read yet: remembered for a while, so that it ends as soon as it is. Whether the ticket exists at all is
         // for the caller to know, who sees the store.
-        if (node != kNoSlot && index_.at(node).known_open && remember_cancel(request)) {
+        if (request.on_arrival && node != kNoSlot && index_.at(node).known_open && remember_cancel(request)) {
             return answer(CancelAnswer{true, "the ticket is cancelled as soon as it is read"});
         }
         return answer(Failure(make_error(ErrorCode::kNotFound, Retry::kNever, Fault::kInput, "engine",

@@ -100,17 +100,19 @@ void Engine::accept(Slot slot) {
                                       std::string(to_string(ticket.task_type))});
     }
     if (ticket.sla.deadline && options_.deadline_mode == DeadlineMode::kEnforce) {
+        // Bound to the clock that cannot jump once, at the read; a repeat that was held meanwhile may have outlived it.
         const std::int64_t left = *ticket.sla.deadline - record.admitted_at;
-        if (left <= 0) {
+        record.deadline = record.received_at + std::chrono::milliseconds(std::min(left, kFarthestDeadlineMs));
+        if (record.deadline <= ports_.clock.now()) {
+            const std::string when = left <= 0 ? std::to_string(-left) + " ms before the ticket was read"
+                                               : "while another record of this ticket was in hand";
             return decide(
                 slot, Outcome::kDeadlineExceeded,
                 make_error(ErrorCode::kDeadlineExceeded, Retry::kNever, Fault::kLimit, "engine",
-                           "the deadline passed " + std::to_string(-left) +
-                               " ms before the ticket was read (deadline " + std::to_string(*ticket.sla.deadline) +
+                           "the deadline passed " + when + " (deadline " + std::to_string(*ticket.sla.deadline) +
                                ", clock " + std::to_string(record.admitted_at) + ")"),
                 nullptr);
         }
-        record.deadline = record.received_at + std::chrono::milliseconds(std::min(left, kFarthestDeadlineMs));
         timers_.arm(record.deadline, TimerKind::kTicketDeadline, slot, record.generation);
     }
     if (const auto cancelled = cancel_on_arrival_.find(ticket.ticket_id); cancelled != cancel_on_arrival_.end()) {

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t kMaxLogLines = 1000;
 constexpr std::size_t kMaxLogBytes = 256 * 1024;
+// Room for the version and one open range; a broker that takes less than this takes no metadata at all.
+constexpr std::size_t kSmallestMetadataLimit = 16;
 constexpr std::size_t kMaxResultBytes = 900 * 1024;  // leaves room for JSON's escapes below the topic's 1 MiB
 
 std::size_t weight(const StringMap& map) {
@@ -142,6 +144,7 @@ void Engine::into_outbox(Slot slot, Settlement settlement, std::string reason) {
     settlement.origin = record.origin;
     settlement.epoch = record.epoch;
     settlement.key = record.key;
+    if (settlement.result.timestamp == 0) settlement.result.timestamp = ports_.clock.wall_now();
     move(slot, Event::kOutcome, std::move(reason));
     for (Step& step : record.steps) {
         settlement.history.push_back(
@@ -159,7 +162,10 @@ void Engine::into_outbox(Slot slot, Settlement settlement, std::string reason) {
 void Engine::commit_next() {
     if (batch_ || recovering_ || commit_paused_) return;
     InFlightBatch next;
-    if (!fill_batch(next)) return;
+    while (!fill_batch(next)) {
+        if (!make_room_in_metadata()) return;
+        next = {};
+    }
     next.started = ports_.clock.now();
     next.batch.number = next_batch_++;
     batch_ = std::move(next);
@@ -169,7 +175,12 @@ void Engine::commit_next() {
 bool Engine::fill_batch(InFlightBatch& next) {
     constexpr std::size_t kMaxBytes = 16 * 1024 * 1024;
     std::size_t bytes = 0;
-    while (!outbox_.empty() && next.batch.settlements.size() < sink_traits_.batch_limit && bytes < kMaxBytes) {
+    const bool tight = std::any_of(partitions_.begin(), partitions_.end(),
+                                   [](const auto& entry) { return entry.second.metadata_full; });
+    // What shortens the finished set has to go together, however much it is.
+    const std::size_t limit = tight ? SIZE_MAX : sink_traits_.batch_limit;
+    if (tight) order_outbox_by_offset();
+    while (!outbox_.empty() && next.batch.settlements.size() < limit && bytes < kMaxBytes) {
         const auto item = outbox_.front();
         outbox_.pop_front();
         TicketRecord* record = live(item.first, item.second);
@@ -205,9 +216,15 @@ bool Engine::fill_batch(InFlightBatch& next) {
     return !next.batch.empty();
 }
 
+// The lowest offsets shorten the finished set; the highest make it longer.
+void Engine::order_outbox_by_offset() {
+    std::erase_if(outbox_, [&](const auto& item) { return live(item.first, item.second) == nullptr; });
+    std::sort(outbox_.begin(), outbox_.end(),
+              [&](const auto& a, const auto& b) { return records_[a.first].position < records_[b.first].position; });
+}
+
 // The offsets that the batch settles, with the finished set above them. Where the set does not fit, the highest
-// outcomes of that partition wait, and its longest parked ticket goes to the tail so that the set can shrink (rule 12,
-// 14).
+// outcomes of that partition wait for lower ones (rule 12).
 void Engine::add_offsets(InFlightBatch& next) {
     std::map<PartitionId, std::vector<Offset>> finished;
     for (const Settlement& settlement : next.batch.settlements)
@@ -222,35 +239,58 @@ void Engine::add_offsets(InFlightBatch& next) {
         std::sort(offsets.begin(), offsets.end());
         const bool leaving =
             (partition.releasing && partition.records == 0) || (drain_ != DrainPhase::kNone && live_ == 0);
-        auto commit = partition.tracker.commit_with(offsets, leaving, metadata_limit_);
-        bool too_large = commit.second.size() > metadata_limit_;
-        while (commit.second.size() > metadata_limit_ && !offsets.empty()) {
-            const Offset last = offsets.back();
-            offsets.pop_back();
-            const auto entry = std::find_if(
-                next.batch.settlements.begin(), next.batch.settlements.end(),
-                [&](const Settlement& settlement) { return settlement.position == SourcePosition{id, last}; });
-            const auto index = entry - next.batch.settlements.begin();
-            const auto item = next.settled[static_cast<std::size_t>(index)];
-            records_[item.first].in_batch = false;
-            outbox_.push_back(item);
-            next.batch.settlements.erase(entry);
-            next.settled.erase(next.settled.begin() + index);
-            commit = partition.tracker.commit_with(offsets, leaving, metadata_limit_);
-        }
-        if (too_large && !partition.metadata_full) {
-            partition.metadata_full = true;
-            requeue_longest_parked();
-        }
-        too_large = commit.second.size() > metadata_limit_;
-        if (too_large) continue;
-        if (broken(Variant::kCommitPastOpen)) commit = {partition.tracker.position(), {}};
+        const std::size_t outcomes = offsets.size();
+        auto commit = fitting_commit(partition, offsets, leaving);
+        partition.metadata_full = !commit || commit->outcomes < outcomes;
+        partition.starved = outcomes > 0 && (!commit || commit->outcomes == 0);
+        for (std::size_t left = outcomes; left > (commit ? commit->outcomes : 0); --left)
+            leave_for_later(next, SourcePosition{id, offsets[left - 1]});
+        if (!commit) continue;
+        if (broken(Variant::kCommitPastOpen)) commit = FittingCommit{0, partition.tracker.position(), {}};
         partition.dirty = false;
-        partition.metadata_full = false;
         if (leaving) partition.clean_committed = true;
-        next.batch.offsets.push_back(PartitionCommit{id, partition.epoch, commit.first, std::move(commit.second)});
+        next.batch.offsets.push_back(PartitionCommit{id, partition.epoch, commit->offset, std::move(commit->metadata)});
         next.partitions.emplace_back(id, partition.epoch);
     }
+}
+
+// As many of the outcomes, lowest first, as the finished set leaves room for. The delivery counts give way only where
+// not even one fits beside them: a ticket that kills workers may then try once more; losing the set would run tickets
+// twice.
+std::optional<Engine::FittingCommit> Engine::fitting_commit(const Partition& partition, std::vector<Offset> offsets,
+                                                            bool leaving) const {
+    const std::vector<Offset> all = offsets;
+    for (const bool with_counts : {true, false}) {
+        for (offsets = all;; offsets.pop_back()) {
+            auto [offset, metadata] = partition.tracker.commit_with(offsets, leaving, with_counts);
+            const bool fits = metadata.size() <= metadata_limit_;
+            const bool enough = !offsets.empty() || all.empty() || !with_counts;
+            if (fits && enough) return FittingCommit{offsets.size(), offset, std::move(metadata)};
+            if (offsets.empty()) break;
+        }
+    }
+    return std::nullopt;
+}
+
+void Engine::leave_for_later(InFlightBatch& next, SourcePosition position) {
+    const auto entry = std::find_if(next.batch.settlements.begin(), next.batch.settlements.end(),
+                                    [&](const Settlement& settlement) { return settlement.position == position; });
+    const auto index = entry - next.batch.settlements.begin();
+    const auto item = next.settled[static_cast<std::size_t>(index)];
+    records_[item.first].in_batch = false;
+    outbox_.push_back(item);
+    next.batch.settlements.erase(entry);
+    next.settled.erase(next.settled.begin() + index);
+}
+
+// Outcomes wait, and what keeps the finished set long is parked below them: it goes to the tail of its partition (rule
+// 14). With everything of a partition that is in hand ended or re-queued the set is empty, so this comes to an end.
+bool Engine::make_room_in_metadata() {
+    bool moved = false;
+    for (auto& [id, partition] : partitions_) {
+        if (partition.starved && !partition.releasing) moved = requeue_lowest_parked(id) || moved;
+    }
+    return moved;
 }
 
 void Engine::on_commit(const CommitResult& result) {
@@ -290,6 +330,8 @@ void Engine::committed(const CommitResult& result) {
         const auto found = partitions_.find(id);
         if (found != partitions_.end() && found->second.epoch == epoch) found->second.marked = true;
     }
+    for (const PartitionCommit& commit : batch.batch.offsets)
+        metadata_accepted_ = std::max(metadata_accepted_, commit.metadata.size());
     for (const auto& [slot, generation] : batch.settled) {
         if (live(slot, generation) != nullptr && records_[slot].state == State::kReporting) after_commit(slot, result);
     }
@@ -344,7 +386,7 @@ void Engine::public_effects(TicketRecord& record) {
     constexpr std::size_t kDetail = 200;
     if (error.size() > kDetail) error.resize(kDetail);
     // When it was decided, not when its commit was acknowledged: a waiter that came in between is newer (rule 15).
-    const EpochMillis decided_at = settlement.kind == SettlementKind::kResult ? settlement.result.timestamp : now;
+    const EpochMillis decided_at = settlement.result.timestamp;
     index_.remember_ending(node_id, completed ? Ending::kCompleted : Ending::kFailed, decided_at, true,
                            completed ? std::string() : std::string(to_string(settlement.outcome)) + ": " + error);
     index_.at(node_id).in_hand = kNoSlot;
@@ -359,7 +401,8 @@ void Engine::public_effects(TicketRecord& record) {
 void Engine::commit_aborted(const CommitResult& result) {
     InFlightBatch batch = std::move(*batch_);
     batch_.reset();
-    if (result.metadata_too_large) metadata_limit_ = std::max<std::size_t>(48, metadata_limit_ / 2);
+    if (result.metadata_too_large)
+        metadata_limit_ = std::max({kSmallestMetadataLimit, metadata_accepted_, metadata_limit_ / 2});
     for (const auto& [slot, generation] : batch.settled) {
         TicketRecord* record = live(slot, generation);
         if (record == nullptr) continue;

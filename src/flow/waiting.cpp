@@ -420,19 +420,36 @@ void Engine::requeue_longest_parked() {
         TicketRecord* record = live(slot, generation);
         if (record == nullptr || record->state != State::kParked) continue;
         rotated_.insert(std::hash<std::string>{}(index_.at(record->node).id));
-        stop_waiting(slot);
-        wake(*record);
-        Settlement settlement;
-        settlement.kind = SettlementKind::kRequeue;
-        settlement.ticket_id = record->active->ticket->ticket_id;
-        settlement.plan_id = record->active->ticket->plan_id;
-        settlement.payload = record->payload;
-        settlement.timestamp = record->timestamp;
-        settlement.requeue_round = record->requeue_round + 1;
-        settlement.deliveries = record->deliveries;
-        return into_outbox(slot, std::move(settlement), "parked-full: goes to the tail of its partition");
+        return requeue(slot, "parked-full: goes to the tail of its partition");
     }
     rotation_blocked_ = true;
+}
+
+bool Engine::requeue_lowest_parked(PartitionId partition) {
+    Slot lowest = kNoSlot;
+    for (Slot slot = 0; slot < records_.size(); ++slot) {
+        const TicketRecord& record = records_[slot];
+        if (!record.in_use || record.state != State::kParked || record.position.partition != partition) continue;
+        if (lowest == kNoSlot || record.position.offset < records_[lowest].position.offset) lowest = slot;
+    }
+    if (lowest == kNoSlot) return false;
+    requeue(lowest, "metadata-full: goes to the tail of its partition");
+    return true;
+}
+
+void Engine::requeue(Slot slot, std::string reason) {
+    TicketRecord& record = records_[slot];
+    stop_waiting(slot);
+    wake(record);
+    Settlement settlement;
+    settlement.kind = SettlementKind::kRequeue;
+    settlement.ticket_id = record.active->ticket->ticket_id;
+    settlement.plan_id = record.active->ticket->plan_id;
+    settlement.payload = record.payload;
+    settlement.timestamp = record.timestamp;
+    settlement.requeue_round = record.requeue_round + 1;
+    settlement.deliveries = record.deliveries;
+    into_outbox(slot, std::move(settlement), std::move(reason));
 }
 
 std::string Engine::describe_waits(const TicketRecord& record) const {

@@ -106,6 +106,10 @@ Metrics::PerType<Metric> Metrics::per_type(Family<Metric>& family) {
 Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts, std::size_t max_concurrent_tickets)
     : registry_(registry),
       clock_(clock),
+      reload_successful_(registry
+                             .gauge(named("config_last_reload_successful"),
+                                    "1 when the configuration in force is the one that was last asked for.")
+                             .with({})),
       startup_(registry.counter(named("startup_total"), "Starts of this process.").with({})),
       registered_(
           registry.counter(named("registered_total"), "Successful registrations with the Service Registry.").with({})),
@@ -244,6 +248,7 @@ Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts
           registry.gauge(named("http_connections"), "Open connections to the worker's own API.").with({})),
       http_refused_(registry.counter(named("http_connections_refused_total"), "Connections over the limit.").with({})) {
     max_concurrent_.set(static_cast<double>(max_concurrent_tickets));
+    config_reloaded(true);
     register_additions(facts);
 }
 

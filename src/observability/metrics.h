@@ -39,6 +39,7 @@ public:
     void orphans_removed(std::string_view runtime, std::size_t count);
     // What the engine says just before a scrape (or on a timer); any thread.
     void set_gauges(const FlowGauges& gauges);
+    void config_reloaded(bool successful) { reload_successful_.set(successful ? 1 : 0); }
     void http_request(std::string_view method, std::string_view route, int status, Duration took);
     void http_connections(std::size_t open, std::uint64_t refused);
 
@@ -74,6 +75,7 @@ private:
     Registry& registry_;
     const Clock& clock_;
 
+    Gauge& reload_successful_;
     Counter& startup_;
     Counter& registered_;
     Family<Counter>& heartbeat_;

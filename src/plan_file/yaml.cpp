@@ -154,7 +154,7 @@ public:
     void OnDocumentEnd() override {}
 
     void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-        scalar(mark, anchor, json::value(nullptr, storage_));
+        scalar(mark, anchor, 0, json::value(nullptr, storage_));
     }
 
     void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -165,6 +165,8 @@ public:
         if (levels_.size() + found->second.depth > limits_.max_depth) refuse_depth(mark);
         const std::size_t size = found->second.marks;
         count(mark, size);
+        count_copy(mark, found->second.bytes);
+        bytes_ += found->second.bytes;
         marks_.insert(marks_.end(), size, places_.at(mark));
         place(mark, json::value(found->second.value, storage_), found->second.depth);
     }
@@ -180,7 +182,7 @@ public:
             return key(mark, text);
         }
         scalar(
-            mark, anchor,
+            mark, anchor, text.size(),
             plain ? plain_scalar(text, storage_) : json::value(json::string_view(text.data(), text.size()), storage_));
     }
 
@@ -203,6 +205,7 @@ private:
         json::value value;
         YAML::anchor_t anchor;
         std::size_t first_mark;
+        std::size_t first_byte;  // of bytes_
         YAML::Mark mark;
         std::size_t depth = 1;             // of nested containers, this one included
         std::optional<std::string> key{};  // of an object, between key and value
@@ -210,6 +213,7 @@ private:
     struct Anchored {
         json::value value;
         std::size_t marks;
+        std::size_t bytes;  // of its texts and keys
         std::size_t depth;
     };
 
@@ -231,6 +235,14 @@ private:
                           " values (aliases counted as what they stand for)",
                       places_.at(mark)};
     }
+    // One long text may be named a hundred thousand times: what the copies hold is bounded like the text itself.
+    void count_copy(const YAML::Mark& mark, std::size_t bytes) {
+        copied_ += bytes;
+        if (copied_ <= limits_.max_bytes) return;
+        throw Refused{ErrorCode::kLimitExceeded,
+                      "what the aliases stand for is larger than " + std::to_string(limits_.max_bytes) + " bytes",
+                      places_.at(mark)};
+    }
     [[nodiscard]] bool expects_key() const {
         return !levels_.empty() && levels_.back().value.is_object() && !levels_.back().key;
     }
@@ -239,15 +251,17 @@ private:
         Level& level = levels_.back();
         if (level.value.get_object().contains(text)) refuse(mark, "the key \"" + clip(text) + "\" appears twice");
         count(mark, 1);
+        bytes_ += text.size();
         marks_.push_back(places_.at(mark));
         level.key = text;
     }
 
-    void scalar(const YAML::Mark& mark, YAML::anchor_t anchor, json::value value) {
+    void scalar(const YAML::Mark& mark, YAML::anchor_t anchor, std::size_t bytes, json::value value) {
         if (expects_key()) refuse(mark, "a key is missing");  // `: x`, or the word null
         count(mark, 1);
+        bytes_ += bytes;
         marks_.push_back(places_.at(mark));
-        if (anchor != 0) remember(mark, anchor, value, 1, 0);
+        if (anchor != 0) remember(mark, anchor, value, 1, bytes, 0);
         place(mark, std::move(value), 0);
     }
 
@@ -255,7 +269,7 @@ private:
         if (expects_key()) refuse(mark, "a key must be a word, not a list or a mapping");
         if (levels_.size() >= limits_.max_depth) refuse_depth(mark);
         count(mark, 1);
-        levels_.push_back(Level{std::move(container), anchor, marks_.size(), mark});
+        levels_.push_back(Level{std::move(container), anchor, marks_.size(), bytes_, mark});
         marks_.push_back(places_.at(mark));
     }
 
@@ -263,15 +277,17 @@ private:
         Level level = std::move(levels_.back());
         levels_.pop_back();
         if (level.anchor != 0)
-            remember(level.mark, level.anchor, level.value, marks_.size() - level.first_mark, level.depth);
+            remember(level.mark, level.anchor, level.value, marks_.size() - level.first_mark, bytes_ - level.first_byte,
+                     level.depth);
         place(level.mark, std::move(level.value), level.depth);
     }
 
     // The copy that is kept is memory as well, so it counts.
     void remember(const YAML::Mark& mark, YAML::anchor_t anchor, const json::value& value, std::size_t marks,
-                  std::size_t depth) {
+                  std::size_t bytes, std::size_t depth) {
         count(mark, marks);
-        anchors_.insert_or_assign(anchor, Anchored{json::value(value, storage_), marks, depth});
+        count_copy(mark, bytes);
+        anchors_.insert_or_assign(anchor, Anchored{json::value(value, storage_), marks, bytes, depth});
     }
 
     void place(const YAML::Mark& mark, json::value value, std::size_t depth) {
@@ -298,6 +314,8 @@ private:
     json::value root_;
     std::vector<TextMark> marks_;
     std::vector<Level> levels_;
+    std::size_t bytes_ = 0;   // of texts and keys so far, copies included
+    std::size_t copied_ = 0;  // of what was copied for aliases
     std::map<YAML::anchor_t, Anchored> anchors_;
     std::size_t count_ = 0;
     std::size_t documents_ = 0;

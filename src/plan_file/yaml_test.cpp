@@ -136,6 +136,20 @@ TEST(ReadYaml, AliasBombEndsAtTheBound) {
     EXPECT_THAT(document.error().message, HasSubstr("more than 100000 values"));
 }
 
+TEST(ReadYaml, AliasesOfLongTextsEndAtTheBound) {
+    const std::string text(1000, 'x');
+    for (const std::string& anchored : {"&a " + text, "&a [" + text + "]", "&a {" + text + ": 1}"}) {
+        std::string bomb = "big: " + anchored + "\nlist:\n";
+        for (int i = 0; i < 100; ++i)
+            bomb += "- *a\n";
+        const auto document = read_yaml_document(bomb, {.max_bytes = 50'000});
+        ASSERT_FALSE(document);
+        EXPECT_EQ(document.error().code, ErrorCode::kLimitExceeded);
+        EXPECT_THAT(document.error().message, HasSubstr("larger than 50000 bytes"));
+        EXPECT_TRUE(read_yaml_document(bomb, {.max_bytes = 200'000}));
+    }
+}
+
 TEST(ReadYaml, AliasesCannotPileUpDepth) {
     std::string text = "a0: &a0 " + std::string(30, '[') + std::string(30, ']') + "\n";
     for (int i = 1; i < 200; ++i) {

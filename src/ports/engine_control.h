@@ -21,6 +21,9 @@ struct CancelRequest {
     std::string preempted_by;  // empty = nobody
     Duration grace = std::chrono::seconds(30);
     std::string actor = "api";
+    // A ticket that is known but not read yet: cancel it on arrival. False: kNotFound, because the caller can end it in
+    // the queue itself.
+    bool on_arrival = true;
 };
 struct CancelAnswer {
     bool accepted = true;
@@ -73,6 +76,8 @@ public:
     virtual ~EngineControl() = default;
     // kNotFound when the ticket is not in hand. A repeated cancel is accepted again.
     virtual void cancel(CancelRequest request, std::function<void(Result<CancelAnswer>)> answer) = 0;
+    // Somebody outside set the ticket to COMPLETED: what waits for it goes on, and a copy in hand is dropped.
+    virtual void completed_outside(std::string ticket_id, EpochMillis at) = 0;
     // kNotFound when the ticket is not in hand (the store then explains from its record).
     virtual void explain(std::string ticket_id, std::function<void(Result<Explanation>)> answer) = 0;
     virtual void snapshot(std::function<void(EngineSnapshot)> answer) = 0;

@@ -96,7 +96,9 @@ public:
     [[nodiscard]] virtual bool can_detach(const Ticket& ticket) const = 0;
     // Refuses a ticket whose parameters can never work, before anything is started. Permanent errors only.
     [[nodiscard]] virtual Result<void> validate(const Ticket& ticket) const = 0;
-    // Never null. Never throws.
+    // Never null. Never throws. Work that can be detached is looked for first: what still runs for this ticket is
+    // attached to, whatever attempt it was begun as (a source without a per-ticket record counts attempts anew after a
+    // take-over), then what was made under this name; only then something new is begun.
     [[nodiscard]] virtual std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                                 AttemptListener& listener) = 0;
 };

@@ -68,7 +68,7 @@ struct Settlement {
     std::string plan_id;
     std::string key;
     Outcome outcome = Outcome::kCompleted;
-    ExecutionResult result;     // kResult
+    ExecutionResult result;     // kResult; its timestamp, when this was decided, for every kind
     DeadLetter dead_letter;     // kDeadLetter
     std::string payload;        // original bytes: kDeadLetter, kRequeue
     EpochMillis timestamp = 0;  // of the original record: kRequeue

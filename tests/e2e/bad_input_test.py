@@ -79,6 +79,29 @@ class BadInput(unittest.TestCase):
                 pass
             self.assertIn(b"413", connection.recv(200))
 
+    def memory(self):
+        text = open(f"/proc/{self.worker.process.pid}/status").read()
+        return int(text.split("VmHWM:")[1].split()[0]) // 1024
+
+    def test_a_small_plan_cannot_become_a_large_one(self):
+        before = self.memory()
+        tickets = {f"t{i}": {"run": "true", "runtime": "simulation"} for i in range(5000)}
+        shared = {"metadata": {f"k{i}": "v" * 50_000 for i in range(10)}}
+        self.expect(413, {"plan": "bomb", "defaults": shared, "tickets": tickets}, "/api/v1/plans")
+        long = "x-long: &long " + "v" * 500_000 + "\ntickets:\n" + "".join(
+            f"  t{i}: {{ run: 'true', description: *long }}\n" for i in range(5000))
+        self.expect(413, long.encode(), "/api/v1/plans", headers={"Content-Type": "application/yaml"})
+        self.assertLess(self.memory() - before, 600)
+
+    def test_a_plan_of_a_hundred_thousand_is_taken(self):
+        tickets = {f"t{i}": {"run": "true", "runtime": "simulation", "needs": [f"t{i - 1}"] if i % 100 else ["gate"]}
+                   for i in range(99_999)}
+        tickets["gate"] = {"run": "true", "runtime": "simulation", "parameters": {"simulated_duration_ms": 600_000},
+                           "sla": {"timeout": "1h"}}
+        answer = self.expect(201, {"plan": "large", "tickets": tickets}, "/api/v1/plans", timeout=60)
+        self.assertEqual(len(answer["tickets"]), 100_000)
+        self.worker.cli("plans", "cancel", answer["plan_id"], "-y", timeout=120)
+
     def test_no_token_and_foreign_host(self):
         self.assertEqual(self.post(ticket(ticket_id="wrong-6"), token=False)[0], 401)
         self.assertEqual(self.worker.request("GET", "/api/v1/tickets", headers={"Host": "evil.example"})[0], 403)

@@ -257,23 +257,6 @@ class WithoutAWorker(unittest.TestCase):
         self.assertEqual(len(done.stdout.splitlines()), 1)
         self.assertNotIn("terminate", done.stderr)
 
-    def test_first_byte_is_quick(self):
-        symbols = subprocess.run(["sh", "-c", f"grep -c __asan_init '{BINARY}' || true"], text=True, capture_output=True).stdout
-        if symbols.strip() not in ("0", ""):
-            self.skipTest("a sanitizer build is slower")
-        plan = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"wa-small-{os.getpid()}.yaml")
-        with open(plan, "w", encoding="utf-8") as file:
-            file.write(PLAN)
-        self.addCleanup(os.unlink, plan)
-        for arguments in (["version"], ["--help"], ["validate", plan]):
-            best = min(self.took(arguments) for _ in range(15))
-            self.assertLess(best, 0.030, f"{arguments} took {best * 1000:.0f} ms at best")
-
-    def took(self, arguments):
-        began = time.perf_counter()
-        self.assertEqual(self.run_it(*arguments).returncode, 0)
-        return time.perf_counter() - began
-
 
 if __name__ == "__main__":
     unittest.main()

@@ -61,6 +61,7 @@ struct Behaviour {
     bool unreachable = false;  // its back-end is away for some time
     bool kills_worker = false;
     bool synchronous = false;  // ends inside start()
+    bool remote = false;       // runs elsewhere (a Job, a container): outlives its worker and can be adopted
     Duration takes{};
 };
 
@@ -155,6 +156,12 @@ private:
         AttemptListener* listener = nullptr;
         std::uint64_t serial = 0;
         bool stopping = false;
+        std::string remote;  // name of the work elsewhere that it is attached to
+    };
+    struct RemoteWork {  // goes on whether or not a worker is attached
+        std::string id;
+        std::optional<MonoTime> ends;  // empty: never by itself
+        std::optional<AttemptReport> report;
     };
     struct Worker;
     class Source;
@@ -211,6 +218,7 @@ private:
     // execution
     std::unique_ptr<RunningAttempt> start_attempt(Worker& worker, const AttemptContext& context,
                                                   AttemptListener& listener);
+    void attach_remote(Worker& worker, const AttemptContext& context, std::uint64_t serial);
     void stop_attempt(std::uint64_t serial, StopReason reason, Duration grace);
     void end_attempt(std::uint64_t serial, AttemptReport report);
     AttemptReport report_for(const Live& live);
@@ -271,6 +279,7 @@ private:
     std::uint64_t next_incarnation_ = 1;
     Epoch next_epoch_ = 1;
     std::map<std::uint64_t, Live> live_;
+    std::map<std::string, RemoteWork> remote_;  // by attempt name
     std::uint64_t next_serial_ = 1;
 };
 

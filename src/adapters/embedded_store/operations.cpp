@@ -353,6 +353,7 @@ protected:
 private:
     [[nodiscard]] bool allowed(const TicketRow& row) const {
         if (row.phase == StoredPhase::kRunning) return false;
+        if (patch_.unless_ended && is_ended(row.phase)) return false;
         const TicketStatus now = wire_status(row.phase);
         if (now == patch_.status) return true;
         if (now == TicketStatus::kCompleted || now == TicketStatus::kCompensated) {  // COMPLETED is sticky (rule 11)
@@ -363,7 +364,8 @@ private:
 
     Result<void> apply(Book& book, TicketRow& row) {
         const StoredPhase before = row.phase;
-        const std::string reason = "status set from outside: " + std::string(to_string(patch_.status));
+        const std::string reason =
+            patch_.reason.empty() ? "status set from outside: " + std::string(to_string(patch_.status)) : patch_.reason;
         const bool same = wire_status(before) == patch_.status;
         if (patch_.status == TicketStatus::kPending && !same) {
             requeued_ = true;
@@ -373,6 +375,11 @@ private:
         if (row.phase == StoredPhase::kExternal && row.started_at == 0) row.started_at = book.now();
         if (is_ended(row.phase) && !is_ended(before)) row.ended_at = book.now();
         if (row.phase == StoredPhase::kCompleted) row.outcome = Outcome::kCompleted;
+        if (row.phase == StoredPhase::kFailed && patch_.outcome) {
+            row.outcome = patch_.outcome;
+            const bool stopped = *row.outcome == Outcome::kCancelled || *row.outcome == Outcome::kPreempted;
+            if (stopped) row.phase = StoredPhase::kCancelled;
+        }
         if (row.phase == StoredPhase::kFailed && !row.outcome) row.outcome = Outcome::kExecutionFailed;
         if (patch_.actual_duration_ms) row.duration_ms = std::max<std::int64_t>(*patch_.actual_duration_ms, 0);
         HistoryRecord record;
@@ -380,7 +387,7 @@ private:
         record.actor = patch_.actor;
         record.reason = reason;
         record.error = patch_.error_message.value_or("");
-        WA_CHECKED(book.append(row, std::move(record)));
+        WA_CHECKED(book.append(row, std::move(record), {}, patch_.result_json));
         WA_CHECKED(book.update(row, before));
         if (before != StoredPhase::kDeadLettered || row.phase == before) return {};
         return book.settle_dead_letter(row.born, false);

@@ -99,6 +99,13 @@ struct StatusPatch {
     std::optional<std::string> error_message;
     std::optional<std::int64_t> actual_duration_ms;
     std::string actor = "api";
+    // With FAILED, of a ticket that this worker ends itself although the engine never held it: the finer ending, the
+    // wire form of its one result, and what the history says. Empty: the status came from outside, and so does its
+    // result.
+    std::optional<Outcome> outcome{};
+    std::string result_json{};
+    std::string reason{};
+    bool unless_ended = false;  // kConflict when it has ended meanwhile
 };
 
 // ---------------------------------------------------------------- coming out

@@ -55,7 +55,9 @@ Result<void> check_request(const SubmitRequest& request, const StoreLimits& limi
         }
     }
     if (bytes <= limits.submit_bytes) return {};
-    return tl::unexpected(over_limit("tickets", "at most " + std::to_string(limits.submit_bytes) + " bytes at once"));
+    return tl::unexpected(over_limit("tickets", "written out, the tickets have " + std::to_string(bytes) +
+                                                    " bytes; at most " + std::to_string(limits.submit_bytes) +
+                                                    " are taken at once"));
 }
 
 void shorten(std::string& text) {

@@ -30,12 +30,13 @@
 namespace wa {
 
 struct StoreLimits {
-    std::size_t payload_bytes = 1024 * 1024;      // of one ticket
-    std::size_t submit_tickets = 100'000;         // in one submit
-    std::size_t submit_bytes = 64 * 1024 * 1024;  // in one submit
-    std::size_t result_bytes = 1024 * 1024;       // of one result; longer ones lose their logs, then their output
-    std::size_t history_bytes = 256 * 1024;       // of one history write; the middle is left out beyond it
-    std::size_t queued_operations = 4096;         // writes not yet taken; more are refused (kUnavailable)
+    std::size_t payload_bytes = 1024 * 1024;  // of one ticket
+    std::size_t submit_tickets = 100'000;     // in one submit
+    // In one submit. Tickets are longer here than in the plan file that they come from, which may have 64 MiB.
+    std::size_t submit_bytes = 192 * 1024 * 1024;
+    std::size_t result_bytes = 1024 * 1024;  // of one result; longer ones lose their logs, then their output
+    std::size_t history_bytes = 256 * 1024;  // of one history write; the middle is left out beyond it
+    std::size_t queued_operations = 4096;    // writes not yet taken; more are refused (kUnavailable)
     std::size_t queued_bytes = 192 * 1024 * 1024;
     std::size_t transaction_tickets = 8192;  // of one group commit, unless one operation alone is larger
     std::size_t transaction_bytes = 16 * 1024 * 1024;

@@ -37,8 +37,15 @@ public:
         const std::scoped_lock lock(mutex_);
         cancels.push_back(request);
         if (silent) return kept_cancels_.push_back(std::move(answer));
-        if (!in_hand.contains(request.ticket_id)) return answer(fail(ErrorCode::kNotFound, "engine", "not in hand"));
+        if (!in_hand.contains(request.ticket_id)) {
+            if (not_in_hand) not_in_hand(request.ticket_id);
+            return answer(fail(ErrorCode::kNotFound, "engine", "not in hand"));
+        }
         answer(CancelAnswer{true, "stopping"});
+    }
+    void completed_outside(std::string ticket_id, EpochMillis /*at*/) override {
+        const std::scoped_lock lock(mutex_);
+        completed.push_back(std::move(ticket_id));
     }
     void explain(std::string ticket_id, std::function<void(Result<Explanation>)> answer) override {
         const std::scoped_lock lock(mutex_);
@@ -67,6 +74,9 @@ public:
 
     std::set<std::string> in_hand;
     std::vector<CancelRequest> cancels;
+    std::vector<std::string> completed;
+    // What happens just as a cancel is answered with "not in hand".
+    std::function<void(const std::string& ticket_id)> not_in_hand;
     EngineSnapshot state;
     bool silent = false;
     std::atomic<bool> drained{false};
@@ -163,6 +173,13 @@ public:
              [](const Ticket&) { return std::string("{}"); }});
         sink.commit(batch);
         EXPECT_EQ(done.get_future().get(), CommitStatus::kCommitted);
+    }
+    // As the engine does when an attempt begins.
+    void start(const std::string& ticket_id) {
+        CommitBatch batch;
+        batch.number = 1;
+        batch.intents.push_back({SourcePosition{0, position_of(ticket_id)}, 0, ticket_id, 1, clock.wall_now()});
+        commit(batch);
     }
     Offset position_of(const std::string& ticket_id) { return store->ticket(ticket_id)->summary.queue_seq; }
     static json::object object(const Reply& reply) {

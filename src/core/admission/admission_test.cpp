@@ -32,6 +32,18 @@ TEST(Backpressure, ClosesAndOpensAtItsMarksForEveryCapacity) {
     }
 }
 
+TEST(Backpressure, NewMarksCountFromTheNextUpdate) {
+    Backpressure gate(10, 0.8, 0.5);
+    ASSERT_FALSE(gate.update(8));
+    gate.change(20, 0.8, 0.5);
+    EXPECT_FALSE(gate.open());
+    EXPECT_TRUE(gate.update(8));  // 10 is the opening mark now
+    gate.change(5, 0.8, 0.5);
+    EXPECT_FALSE(gate.update(8));
+    EXPECT_FALSE(gate.update(3));
+    EXPECT_TRUE(gate.update(2));
+}
+
 TEST(Backpressure, TheDocumentedMarksOfTenAndFive) {
     const Backpressure ten(10, 0.8, 0.5);
     EXPECT_EQ(ten.close_at(), 8U);
@@ -199,7 +211,7 @@ TEST(OffsetTracker, DeliveryCountsAreShedBeforeTheFinishedSet) {
         tracker.finish(o);
     const auto whole = decode_offset_metadata(0, tracker.commit_with({}, false).second);
     EXPECT_EQ(whole->deliveries.size(), 20U);
-    const auto tight = decode_offset_metadata(0, tracker.commit_with({}, false, 30).second);
+    const auto tight = decode_offset_metadata(0, tracker.commit_with({}, false, false).second);
     EXPECT_TRUE(tight->deliveries.empty());
     EXPECT_EQ(tight->finished, whole->finished);
 }

@@ -230,7 +230,7 @@ std::int32_t OffsetTracker::deliveries(std::int64_t offset) const {
 }
 
 std::pair<std::int64_t, std::string> OffsetTracker::commit_with(const std::vector<std::int64_t>& also_finished,
-                                                                bool clean, std::size_t limit) const {
+                                                                bool clean, bool with_deliveries) const {
     OffsetMetadata metadata;
     metadata.clean = clean;
     std::int64_t committed = position_;
@@ -262,13 +262,8 @@ std::pair<std::int64_t, std::string> OffsetTracker::commit_with(const std::vecto
     for (const auto& [offset, count] : deliveries_) {
         if (offset >= position_) metadata.deliveries.emplace(offset, count);
     }
+    if (!with_deliveries) metadata.deliveries.clear();
     std::string text = encode_offset_metadata(committed, metadata);
-    if (text.size() > limit && !metadata.deliveries.empty()) {
-        // Losing a count lets a ticket that kills workers try once more; losing the finished set would run tickets
-        // twice.
-        metadata.deliveries.clear();
-        text = encode_offset_metadata(committed, metadata);
-    }
     return {committed, std::move(text)};
 }
 

@@ -60,9 +60,9 @@ public:
     void set_deliveries(std::int64_t offset, std::int32_t count) { deliveries_[offset] = count; }
 
     // The offset and metadata that a commit would carry if the offsets in `also_finished` (ascending) were finished
-    // too. Where that is more than `limit` bytes the delivery counts are left out; it may still be more.
+    // too; without the delivery counts where there is no room for them.
     [[nodiscard]] std::pair<std::int64_t, std::string> commit_with(const std::vector<std::int64_t>& also_finished,
-                                                                   bool clean, std::size_t limit = SIZE_MAX) const;
+                                                                   bool clean, bool with_deliveries = true) const;
 
 private:
     std::int64_t position_;                    // next offset expected

@@ -55,6 +55,51 @@ std::string quoted(std::string_view name) {
     return "\"" + clip(name) + "\"";
 }
 
+std::size_t weight(const StringMap& map) {
+    std::size_t bytes = 0;
+    for (const auto& [key, text] : map)
+        bytes += key.size() + text.size();
+    return bytes;
+}
+
+// Of texts and keys, and a little for each value.
+std::size_t weight(const json::object& top) {
+    constexpr std::size_t kPerValue = 16;
+    std::size_t bytes = 0;
+    std::vector<const json::value*> open;
+    const auto add = [&](const json::object& object) {
+        for (const auto& member : object) {
+            bytes += member.key().size();
+            open.push_back(&member.value());
+        }
+    };
+    add(top);
+    while (!open.empty()) {
+        const json::value& value = *open.back();
+        open.pop_back();
+        bytes += kPerValue;
+        if (const auto* text = value.if_string()) bytes += text->size();
+        if (const auto* object = value.if_object()) add(*object);
+        if (const auto* array = value.if_array()) {
+            for (const json::value& item : *array)
+                open.push_back(&item);
+        }
+    }
+    return bytes;
+}
+
+std::size_t weight(const PlanSettings& settings) {
+    std::size_t bytes = weight(settings.metadata) + weight(settings.env);
+    for (const auto* text : {&settings.working_dir, &settings.runtime, &settings.image})
+        bytes += text->has_value() ? (*text)->size() : 0;
+    if (settings.capabilities) {
+        for (const std::string& word : *settings.capabilities)
+            bytes += word.size();
+    }
+    if (settings.parameters != nullptr) bytes += weight(*settings.parameters);
+    return bytes;
+}
+
 bool is_uuid(std::string_view text) {
     if (text.size() != 36) return false;
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -190,10 +235,15 @@ private:
         decision_id_ = object.text("decision_id").value_or("");
         correlation_id_ = object.text("correlation_id").value_or("");
         metadata_ = object.texts("metadata", true);
+        defaults_at_ = &document_.root;
         if (const auto* defaults = object.find("defaults")) {
+            defaults_at_ = defaults;
             defaults_ = read_plan_defaults(*defaults, context_.now, problems_);
         }
-        if (correlation_id_.empty()) correlation_id_ = uuid4(context_.random);
+        share_ =
+            weight(metadata_) + weight(defaults_) + intent_id_.size() + decision_id_.size() + correlation_id_.size();
+        made_up_correlation_ = correlation_id_.empty();
+        if (made_up_correlation_) correlation_id_ = uuid4(context_.random);
         read_plan_id(object);
         read_tickets(object);
     }
@@ -291,6 +341,18 @@ private:
                         node.place());
     }
 
+    // A small file could otherwise ask for any amount of memory: each ticket gets a copy of what all share.
+    bool share_fits() {
+        if (shared_ > context_.max_shared_bytes) return false;  // said already
+        shared_ += share_;
+        if (shared_ <= context_.max_shared_bytes) return true;
+        problems_.error("limit",
+                        "what `defaults` and `metadata` add to the tickets is more than " +
+                            std::to_string(context_.max_shared_bytes) + " bytes in all",
+                        "defaults", {defaults_at_, false}, ErrorCode::kLimitExceeded);
+        return false;
+    }
+
     void read_entry(const json::value& value, PlanScope scope, std::string_view name, bool key) {
         Node node{name, &value, key, kNowhere, {}, {}, nullptr, scope};
         PlanEntry entry = read_plan_entry(value, scope, context_.now, problems_);
@@ -307,8 +369,11 @@ private:
             nodes_.push_back(std::move(node));
             return;
         }
+        if (!share_fits()) return nodes_.push_back(std::move(node));
         node.ticket = static_cast<std::uint32_t>(plan_.tickets.size());
-        plan_.tickets.push_back({std::string(name), expand(entry, name, scope, value)});
+        const SlaPatch& limits = entry.sla.deadline ? entry.sla : defaults_.sla;
+        plan_.tickets.push_back(
+            {std::string(name), expand(entry, name, scope, value), made_up_correlation_, limits.relative_deadline});
         claim_id(plan_.tickets.back().ticket.ticket_id, node, scope.path());
         nodes_.push_back(std::move(node));
     }
@@ -327,9 +392,10 @@ private:
         Ticket ticket = std::move(*parsed);
         if (ticket.ticket_id.empty()) ticket.ticket_id = uuid4(context_.random);
         if (ticket.created_at == 0) ticket.created_at = context_.now;
+        const bool made_up = ticket.correlation_id.empty() && made_up_correlation_;
         if (ticket.correlation_id.empty()) ticket.correlation_id = correlation_id_;
         adopt_plan_id(ticket, value, prefix);
-        plan_.tickets.push_back({ticket.task_id, std::move(ticket)});
+        plan_.tickets.push_back({ticket.task_id, std::move(ticket), made_up, false});
         PlanTicket& stored = plan_.tickets.back();
         if (stored.name.empty() || names_.contains(stored.name)) {
             ambiguous_.insert(stored.ticket.task_id);
@@ -686,6 +752,10 @@ private:
     std::string intent_id_;
     std::string decision_id_;
     std::string correlation_id_;
+    bool made_up_correlation_ = false;
+    const json::value* defaults_at_ = nullptr;
+    std::size_t share_ = 0;   // bytes that each ticket gets from `defaults` and the plan
+    std::size_t shared_ = 0;  // of the tickets so far
     bool plan_id_given_ = false;
     std::vector<Node> nodes_;
     // Ordered, not hashed: names come from outside, and no choice of names may make the look-ups slow.

@@ -77,11 +77,16 @@ namespace wa {
 
 inline constexpr std::size_t kMaxPlanTickets = 100'000;
 inline constexpr std::size_t kMaxPlanBytes = 64 * 1024 * 1024;
+// What `defaults` and the plan's own metadata may add to all tickets together.
+inline constexpr std::size_t kMaxPlanSharedBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kMaxPlanNameBytes = 128;
 
 struct PlanTicket {
     std::string name;
     Ticket ticket;
+    // What differs each time that the same file is read; not part of what the sender said.
+    bool made_up_correlation = false;
+    bool relative_deadline = false;
 };
 
 // A ticket that comes into being only if tickets[of] fails; its id is known beforehand.
@@ -107,6 +112,7 @@ struct PlanContext {
     std::string default_name = "plan";
     std::size_t max_tickets = kMaxPlanTickets;
     TicketLimits ticket_limits{};
+    std::size_t max_shared_bytes = kMaxPlanSharedBytes;
 };
 
 struct PlanReading {

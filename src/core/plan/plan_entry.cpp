@@ -112,6 +112,7 @@ void read_deadline(const PlanObject& sla, EpochMillis now, SlaPatch& patch) {
     const auto duration = text == nullptr || moment ? std::nullopt : parse_duration(view(*text), false);
     if (duration) {
         patch.deadline = now + duration->count();
+        patch.relative_deadline = true;
     } else if (moment && *moment <= 0) {
         patch.deadline = 0;
     } else if (moment && *moment >= kFirstMoment) {

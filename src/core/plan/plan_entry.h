@@ -39,6 +39,7 @@ struct PlanScope {
 struct SlaPatch {
     std::optional<std::int64_t> timeout_ms;
     std::optional<std::int64_t> deadline;  // epoch milliseconds; 0 = said to be none
+    bool relative_deadline = false;        // counted from the moment of reading
     std::optional<std::int32_t> max_retries;
     const boost::json::value* timeout_at = nullptr;
     const boost::json::value* deadline_at = nullptr;

@@ -91,6 +91,29 @@ constexpr std::string_view kExample = R"({
   }
 })";
 
+// Each ticket gets its own copy of the defaults: a small file must not become any amount of memory.
+TEST(ReadPlan, WhatDefaultsAddToAllTicketsIsBounded) {
+    const std::string big(1000, 'v');
+    for (const std::string& defaults :
+         {R"("metadata":{"k":")" + big + R"("})", R"("env":{"K":")" + big + R"("})",
+          R"("parameters":{"x":{"y":[")" + big + R"("]}})", R"("working_dir":"/)" + big + R"(")"}) {
+        const std::string text = R"({"defaults":{)" + defaults +
+                                 R"(},"tickets":{"a":{"run":"true"},"b":{"run":"true"},"c":{"run":"true"}}})";
+        const auto document = read_json_document(text);
+        ASSERT_TRUE(document);
+        SeededRandom random(7);
+        PlanContext context{random, kNow, "plan.json"};
+        context.max_shared_bytes = 2500;
+        const PlanReading reading = read_plan(*document, context);
+        EXPECT_FALSE(reading.plan) << defaults;
+        ASSERT_THAT(reading.problems, SizeIs(1)) << defaults;
+        EXPECT_EQ(reading.problems[0].code, ErrorCode::kLimitExceeded);
+        EXPECT_THAT(reading.problems[0].message, HasSubstr("more than 2500 bytes"));
+        context.max_shared_bytes = 4000;
+        EXPECT_TRUE(read_plan(*document, context).plan) << defaults;
+    }
+}
+
 TEST(ReadPlan, ExpandsTheExample) {
     const Plan plan = quiet(kExample);
     EXPECT_EQ(plan.name, "hello");
