@@ -49,8 +49,8 @@ class MemorySink final : public ResultSink {
 public:
     [[nodiscard]] SinkTraits traits() const override { return {}; }
     void commit(const CommitBatch& batch) override {
-        for (const Settlement& settlement : batch.settlements)
-            (settlement.outcome == Outcome::kCompleted ? completed_ : others_) += 1;
+        for (const auto& settlement : batch.settlements)
+            (settlement->outcome == Outcome::kCompleted ? completed_ : others_) += 1;
         CommitResult result;
         result.number = batch.number;
         answer_ = std::move(result);

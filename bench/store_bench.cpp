@@ -229,7 +229,7 @@ void embedded_store(const Settings& settings, Random& random) {
             batch.intents.push_back({{0, ticket.seq}, 1, ticket.id, 1, 1'760'000'000'300});
         });
         run_batches(store, stored, settings.plan, "store: settle", [](CommitBatch& batch, const Stored& ticket) {
-            batch.settlements.push_back(settlement_of(ticket.seq, ticket.id));
+            batch.settlements.push_back(std::make_shared<Settlement>(settlement_of(ticket.seq, ticket.id)));
         });
         store.close(StopKind::kDrained);
         std::printf("%-28s %9.1f MiB, %.0f bytes a ticket\n", "store: file",

@@ -252,7 +252,7 @@ TEST(TicketApi, ExplainOfALostDependencyAdvisesToRetryThePlan) {
     settlement.position.offset = world.position_of("t-1");
     settlement.ticket_id = "t-1";
     settlement.outcome = Outcome::kDependencyFailed;
-    batch.settlements.push_back(settlement);
+    batch.settlements.push_back(std::make_shared<Settlement>(settlement));
     world.commit(batch);
     EXPECT_EQ(World::object(world.get("/api/v1/tickets/t-1/explain")).at("fix"),
               "worker-agents plans retry p --failed");
@@ -633,7 +633,7 @@ TEST(DlqApi, LookedAtReplayedAndDiscarded) {
     batch.number = 1;
     for (const char* id : {"t-1", "t-2"}) {
         ASSERT_EQ(world.post("/api/v1/tickets", World::ticket(id)).status, 201);
-        batch.settlements.push_back(dead_letter_of(world, id));
+        batch.settlements.push_back(std::make_shared<Settlement>(dead_letter_of(world, id)));
     }
     world.commit(batch);
     const json::object list = World::object(world.get("/api/v1/dlq"));

@@ -82,7 +82,6 @@ void Engine::on_time() {
 bool Engine::timer_is_live(const Timer& timer) const {
     switch (timer.kind) {
         case TimerKind::kTicketDeadline:
-        case TimerKind::kUnknownDependency:
             return records_[timer.slot].in_use && records_[timer.slot].generation == timer.generation;
         case TimerKind::kAttemptLimit:
         case TimerKind::kStopOverdue:
@@ -97,7 +96,6 @@ void Engine::fire(const Timer& timer) {
     if (!timer_is_live(timer)) return;
     switch (timer.kind) {
         case TimerKind::kTicketDeadline: return on_ticket_deadline(timer.slot);
-        case TimerKind::kUnknownDependency: return on_unknown_timer(timer.slot);
         case TimerKind::kAttemptLimit: return on_attempt_limit(timer.slot);
         case TimerKind::kStopOverdue: return on_stop_overdue(timer.slot);
         case TimerKind::kBackoffOver: return on_backoff_over(timer.slot);
@@ -160,6 +158,7 @@ void Engine::free_record(Slot slot) {
         --found->second.records;
     }
     const NodeId node = record.node;
+    if (node != kNoSlot) let_go(index_.at(node), slot);
     const std::uint32_t generation = record.generation + 1;
     record = TicketRecord{};  // an attempt that is still there is abandoned by this
     record.generation = generation;
@@ -168,9 +167,8 @@ void Engine::free_record(Slot slot) {
     if (node == kNoSlot) return;
     DependencyIndex::Node& entry = index_.at(node);
     if (entry.in_hand == slot) entry.in_hand = kNoSlot;
-    std::erase(entry.held, slot);
     if (entry.in_hand == kNoSlot) release_held(node);
-    if (entry.in_hand == kNoSlot && entry.held.empty() && entry.waiters.size() > entry.stale_waiters &&
+    if (entry.in_hand == kNoSlot && !entry.has_held() && entry.waiters.size() > entry.stale_waiters &&
         entry.ending != Ending::kCompleted) {
         // Others still wait for it, and from here on nobody in this process will tell them.
         set_known_open(entry, entry.known_open);
@@ -194,8 +192,10 @@ void Engine::move(Slot slot, Event event, std::string reason) {
     ++counter(*to);
     record.state = *to;
     record.stamp = next_stamp_++;  // timers of the state that was left are void
-    record.steps.push_back(Step{ports_.clock.wall_now(), from, *to, record.attempts_made, std::move(reason)});
-    ports_.observer.ticket_moved(view(record), from, event, *to, record.steps.back().reason);
+    restore_steps(record);
+    if (!record.steps) record.steps = std::make_unique<std::vector<Step>>();
+    record.steps->push_back(Step{ports_.clock.wall_now(), from, *to, record.attempts_made, std::move(reason)});
+    ports_.observer.ticket_moved(view(record), from, event, *to, record.steps->back().reason);
 }
 
 void Engine::wake(TicketRecord& record) {

@@ -31,6 +31,7 @@
 #include "core/admission/offset_tracker.h"
 #include "core/admission/slot_queue.h"
 #include "core/dependencies/dependency_index.h"
+#include "core/dependencies/wait_list.h"
 #include "core/retry/backoff.h"
 #include "core/retry/circuit_breaker.h"
 #include "core/ticket/ticket_state.h"
@@ -175,9 +176,9 @@ private:
         std::vector<Effect> effects;
         std::string compensation_id;
         std::optional<AttemptReport> last;
-        std::optional<Settlement> settlement;
-        bool held_back = false;      // its target refuses it for now (rule 8)
-        std::int32_t too_large = 0;  // how often its result was refused as too large
+        std::shared_ptr<Settlement> settlement;  // a batch on its way shares it
+        bool held_back = false;                  // its target refuses it for now (rule 8)
+        std::int32_t too_large = 0;              // how often its result was refused as too large
     };
     struct TicketRecord {
         std::uint32_t generation = 0;
@@ -186,12 +187,14 @@ private:
         bool admitted = false;         // holds a place in the in-flight window
         bool uncertain_start = false;  // an earlier owner may have been running it: count before start (rule 4)
         bool in_batch = false;
+        bool run_again = false;     // asked for once more: its own earlier ending is void
         bool queued_entry = false;  // stands in ready_ or queue_
         NodeId node = 0;
+        Slot next_held = kNoSlot;
         SourcePosition position;
         SourcePosition origin;
         Epoch epoch = 0;
-        std::string key;
+        std::unique_ptr<std::string> key;  // only where it is not the ticket's id
         std::string payload;
         EpochMillis timestamp = 0;
         EpochMillis admitted_at = 0;
@@ -202,8 +205,10 @@ private:
         std::uint64_t stamp = 0;
         MonoTime received_at{};
         MonoTime deadline = MonoTime::max();
-        std::vector<NodeId> waits_for;
-        std::vector<Step> steps;
+        WaitList waits_for;
+        std::uint32_t parked_on = 0;  // how many it waited for at first
+        EpochMillis parked_at = 0;    // a parked ticket's only step, kept small; 0 = the steps stand in `steps`
+        std::unique_ptr<std::vector<Step>> steps;  // null or not empty
         std::unique_ptr<Active> active;
     };
     struct Partition {
@@ -289,7 +294,10 @@ private:
     void set_known_open(DependencyIndex::Node& node, bool known);
     void send_lookups();
     void on_lookup_timer();
-    void on_unknown_timer(Slot slot);
+    void end_unknown();
+    [[nodiscard]] bool unknown_for_too_long(const DependencyIndex::Node& node, const TicketRecord& waiter) const;
+    void fail_by_unknown(Slot slot, NodeId node);
+    void restore_steps(TicketRecord& record) const;
     void requeue_longest_parked();
     bool requeue_lowest_parked(PartitionId partition);
     void requeue(Slot slot, std::string reason);
@@ -345,6 +353,8 @@ private:
     void put_back(const InFlightBatch& batch);
     void shrink(Settlement& settlement, std::int32_t times);
     void release_held(NodeId node);
+    void hold(DependencyIndex::Node& node, Slot slot);
+    void let_go(DependencyIndex::Node& node, Slot slot);
 
     // --- ownership.cpp
     void on_assigned(const PartitionAssigned& assigned);

@@ -62,7 +62,7 @@ Result<Explanation> Engine::explain(std::string_view ticket_id) const {
             out.reason = "retry-at";
             out.summary = "attempt " + std::to_string(record.attempts_made) + " failed; the next one starts in " +
                           seconds_left(record.active->retry_at, now);
-            if (!record.steps.empty()) out.summary += " (" + record.steps.back().reason + ")";
+            if (record.steps) out.summary += " (" + record.steps->back().reason + ")";
             break;
         case State::kStarting:
             out.reason = "starting";
@@ -133,7 +133,7 @@ EngineSnapshot Engine::snapshot() const {
             out.tasks.push_back(RunningTask{ticket.ticket_id, ticket.plan_id, ticket.task_id, ticket.task_type,
                                             ticket.priority, record.state, record.attempts_made,
                                             record.active->attempt_started_wall,
-                                            record.steps.empty() ? std::string() : record.steps.back().reason});
+                                            !record.steps ? std::string() : record.steps->back().reason});
         }
     };
     collect(true);

@@ -30,11 +30,12 @@ void Engine::on_record(Record& record) {
     entry.position = record.position;
     entry.origin = record.origin;
     entry.epoch = record.epoch;
-    entry.key = std::move(record.key);
+    entry.key = std::make_unique<std::string>(std::move(record.key));
     entry.payload = std::move(record.payload);
     entry.timestamp = record.timestamp;
     entry.admitted_at = ports_.clock.wall_now();
     entry.requeue_round = record.requeue_round;
+    entry.run_again = record.run_again;
     entry.attempts_made = record.attempts_made;
     entry.attempts_burned = record.attempts_burned;
     entry.uncertain_start = record.position.offset < partition.uncertain_below;
@@ -61,6 +62,7 @@ void Engine::accept(Slot slot) {
     const bool first_look = record.node == kNoSlot;
     if (first_look) {
         record.node = index_.intern(ticket.ticket_id);
+        if (*record.key == ticket.ticket_id) record.key.reset();
         if (record.requeue_round > 0 && rotated_.contains(std::hash<std::string>{}(ticket.ticket_id))) {
             ++rotated_reads_;
         } else {
@@ -71,11 +73,12 @@ void Engine::accept(Slot slot) {
     }
     DependencyIndex::Node& node = index_.at(record.node);
 
+    if (record.run_again && node.in_hand == kNoSlot) index_.forget_ending(record.node);
     const bool completed_before = node.ending == Ending::kCompleted && node.public_ending;
     if (completed_before && !broken(Variant::kRunCompletedAgain))
         return suppress(slot, "already completed; not run again");
     if (node.in_hand != kNoSlot && node.in_hand != slot) {
-        node.held.push_back(slot);
+        hold(node, slot);
         move(slot, Event::kDuplicateInHand, "another record of this ticket is in hand");
         record.active.reset();
         return;

@@ -143,17 +143,17 @@ void Engine::into_outbox(Slot slot, Settlement settlement, std::string reason) {
     settlement.position = record.position;
     settlement.origin = record.origin;
     settlement.epoch = record.epoch;
-    settlement.key = record.key;
+    settlement.key = record.key ? *record.key : index_.at(record.node).id;
     if (settlement.result.timestamp == 0) settlement.result.timestamp = ports_.clock.wall_now();
     move(slot, Event::kOutcome, std::move(reason));
-    for (Step& step : record.steps) {
+    for (Step& step : *record.steps) {
         settlement.history.push_back(
             HistoryEntry{step.at, step.from, step.to, step.attempt, std::move(step.reason), "engine"});
     }
-    record.steps.clear();
+    record.steps.reset();
     settlement.attempts = record.active->attempts;
     ports_.observer.outcome_decided(view(record), settlement);
-    record.active->settlement = std::move(settlement);
+    record.active->settlement = std::make_shared<Settlement>(std::move(settlement));
     outbox_.emplace_back(slot, record.generation);
     if (broken(Variant::kTwoEndings) && record.active->stop) outbox_.emplace_back(slot, record.generation);
     if (broken(Variant::kEffectsBeforeCommit)) public_effects(record);
@@ -193,7 +193,7 @@ bool Engine::fill_batch(InFlightBatch& next) {
         record->in_batch = true;
         const Settlement& settlement = *record->active->settlement;
         bytes += settlement.payload.size() + weight(settlement.result.output) + 1024;
-        next.batch.settlements.push_back(settlement);
+        next.batch.settlements.push_back(record->active->settlement);
         next.settled.push_back(item);
         if (settlement.kind == SettlementKind::kRequeue && broken(Variant::kRequeueForgets)) {
             if (const auto found = partitions_.find(record->position.partition); found != partitions_.end()) {
@@ -227,8 +227,8 @@ void Engine::order_outbox_by_offset() {
 // outcomes of that partition wait for lower ones (rule 12).
 void Engine::add_offsets(InFlightBatch& next) {
     std::map<PartitionId, std::vector<Offset>> finished;
-    for (const Settlement& settlement : next.batch.settlements)
-        finished[settlement.position.partition].push_back(settlement.position.offset);
+    for (const auto& settlement : next.batch.settlements)
+        finished[settlement->position.partition].push_back(settlement->position.offset);
     for (const auto& [id, partition] : partitions_) {
         if (partition.dirty) finished.try_emplace(id);
     }
@@ -274,7 +274,7 @@ std::optional<Engine::FittingCommit> Engine::fitting_commit(const Partition& par
 
 void Engine::leave_for_later(InFlightBatch& next, SourcePosition position) {
     const auto entry = std::find_if(next.batch.settlements.begin(), next.batch.settlements.end(),
-                                    [&](const Settlement& settlement) { return settlement.position == position; });
+                                    [&](const auto& settlement) { return settlement->position == position; });
     const auto index = entry - next.batch.settlements.begin();
     const auto item = next.settled[static_cast<std::size_t>(index)];
     records_[item.first].in_batch = false;
@@ -392,7 +392,7 @@ void Engine::public_effects(TicketRecord& record) {
     index_.at(node_id).in_hand = kNoSlot;
     if (completed) {
         dependency_completed(node_id);
-    } else if (index_.at(node_id).held.empty()) {
+    } else if (!index_.at(node_id).has_held()) {
         fail_waiters(node_id, MonoTime{}, false);
     }
     progress();
@@ -411,6 +411,7 @@ void Engine::commit_aborted(const CommitResult& result) {
                          [&](const RejectedSettlement& entry) { return entry.position == record->position; });
         if (rejected == result.rejected.end()) continue;
         if (rejected->why == RejectedSettlement::Why::kTooLarge) {
+            record->active->settlement = std::make_shared<Settlement>(*record->active->settlement);
             shrink(*record->active->settlement, ++record->active->too_large);
         } else {
             record->active->held_back = true;
@@ -494,12 +495,36 @@ void Engine::shrink(Settlement& settlement, std::int32_t times) {
     result.metadata["truncated"] = "true";
 }
 
+void Engine::hold(DependencyIndex::Node& node, Slot slot) {
+    if (!node.has_held()) {
+        node.first_held = slot;
+        return;
+    }
+    Slot last = node.first_held;
+    while (records_[last].next_held != kNoSlot)
+        last = records_[last].next_held;
+    records_[last].next_held = slot;
+}
+
+void Engine::let_go(DependencyIndex::Node& node, Slot slot) {
+    const Slot next = std::exchange(records_[slot].next_held, kNoSlot);
+    if (node.first_held == slot) {
+        node.first_held = next;
+        return;
+    }
+    for (Slot at = node.first_held; at != kNoSlot; at = records_[at].next_held) {
+        if (records_[at].next_held != slot) continue;
+        records_[at].next_held = next;
+        return;
+    }
+}
+
 // The record that stood in front of others of the same id is gone: the oldest of them is decided about now.
 void Engine::release_held(NodeId node_id) {
     DependencyIndex::Node& node = index_.at(node_id);
-    if (node.held.empty()) return;
-    const Slot slot = node.held.front();
-    node.held.erase(node.held.begin());
+    if (!node.has_held()) return;
+    const Slot slot = node.first_held;
+    let_go(node, slot);
     move(slot, Event::kFirstCopyEnded, "the other record of this ticket ended");
     accept(slot);
 }

@@ -12,7 +12,6 @@ namespace wa {
 
 enum class TimerKind : std::uint8_t {
     kTicketDeadline,
-    kUnknownDependency,  // a dependency that nobody knows has been unknown for too long
     kAttemptLimit,
     kStopOverdue,  // the executor did not stop in time
     kBackoffOver,

@@ -17,11 +17,14 @@ void Engine::wait_for_dependencies(Slot slot) {
             DependencyIndex::Node& node = index_.at(node_id);
             if (node.ending == Ending::kCompleted) continue;
             if (failure_counts(node, record)) {
-                const std::string detail = node.detail;
+                const std::string detail = node.detail();
                 stop_waiting(slot);
                 return fail_by_dependency(slot, dependency, detail);
             }
-            record.waits_for.push_back(node_id);
+            if (!node.waiters.empty() && node.waiters.back().slot == slot &&
+                node.waiters.back().generation == record.generation)
+                continue;  // named twice
+            record.waits_for.add(node_id);
             node.waiters.push_back({slot, record.generation});
             if (node.in_hand == kNoSlot) {
                 set_known_open(node, node.known_open);
@@ -29,21 +32,21 @@ void Engine::wait_for_dependencies(Slot slot) {
             }
         }
     }
+    record.waits_for.seal();
     if (record.waits_for.empty()) return dependencies_done(slot);
 
-    record.waits_for.shrink_to_fit();
     move(slot, Event::kDependenciesOpen, "deps: " + std::to_string(record.waits_for.size()) + " open");
     record.active.reset();
-    record.steps.shrink_to_fit();
+    if (record.steps->size() == 1) {
+        record.parked_at = record.steps->front().at;
+        record.parked_on = static_cast<std::uint32_t>(record.waits_for.size());
+        record.steps.reset();
+    }
     parked_order_.emplace_back(slot, record.generation);
     if (broken(Variant::kParkedHoldsWindow)) {
         record.admitted = true;
         ++admitted_;
     }
-    // A copy that went round is looked at as soon as its dependencies have been asked for once.
-    const std::int32_t patience = record.requeue_round > 0 ? 1 : options_.dependency_attempts;
-    timers_.arm(ports_.clock.now() + options_.dependency_interval * patience, TimerKind::kUnknownDependency, slot,
-                record.generation);
     // Only a ticket that others wait for can close a cycle. The search is paid from a budget that each admission
     // refills, so that reading n tickets costs O(n) in all; what it did not reach is swept when nothing else moves.
     constexpr std::int64_t kBudgetPerTicket = 64;
@@ -71,7 +74,7 @@ void Engine::dependencies_done(Slot slot) {
 bool Engine::failure_counts(const DependencyIndex::Node& node, const TicketRecord& waiter) const {
     if (node.ending != Ending::kFailed) return false;
     if (broken(Variant::kOldFailureEndsWaiter)) return true;
-    if (node.in_hand != kNoSlot || !node.held.empty()) return false;
+    if (node.in_hand != kNoSlot || node.has_held()) return false;
     if (node.ending_at <= waiter.timestamp) return false;
     return !options_.reads_results || reader_caught_up_ >= waiter.received_at;
 }
@@ -91,15 +94,17 @@ void Engine::fail_by_dependency(Slot slot, std::string_view dependency, std::str
 
 void Engine::stop_waiting(Slot slot) {
     TicketRecord& record = records_[slot];
-    for (const NodeId node_id : record.waits_for) {
+    const WaitList waited_for = std::exchange(record.waits_for, {});
+    for (std::size_t place = 0; place < waited_for.places(); ++place) {
+        if (!waited_for.open_at(place)) continue;
+        const NodeId node_id = waited_for.node_at(place);
         DependencyIndex::Node& node = index_.at(node_id);
         ++node.stale_waiters;
         constexpr std::size_t kWorthCompacting = 32;
         if (node.waiters.size() > kWorthCompacting && node.stale_waiters * 2 > node.waiters.size()) {
             std::erase_if(node.waiters, [&](const DependencyIndex::Waiter& waiter) {
                 const TicketRecord* other = live(waiter.slot, waiter.generation);
-                return other == nullptr || waiter.slot == slot ||
-                       std::find(other->waits_for.begin(), other->waits_for.end(), node_id) == other->waits_for.end();
+                return other == nullptr || waiter.slot == slot || !other->waits_for.contains(node_id);
             });
             node.stale_waiters = 0;
         }
@@ -110,7 +115,6 @@ void Engine::stop_waiting(Slot slot) {
         }
         index_.release(node_id);
     }
-    record.waits_for.clear();
 }
 
 void Engine::dependency_completed(NodeId node_id) {
@@ -121,7 +125,7 @@ void Engine::dependency_completed(NodeId node_id) {
     bool woken = false;
     for (const auto& waiter : waiters) {
         TicketRecord* record = live(waiter.slot, waiter.generation);
-        if (record == nullptr || std::erase(record->waits_for, node_id) == 0) continue;
+        if (record == nullptr || !record->waits_for.remove(node_id)) continue;
         if (record->waits_for.empty() && record->state == State::kParked) {
             dependencies_done(waiter.slot);
             woken = true;
@@ -135,15 +139,13 @@ void Engine::dependency_completed(NodeId node_id) {
 // meant by it. With `last_word` the source knows that nothing newer of that ticket exists.
 void Engine::fail_waiters(NodeId node_id, MonoTime asked_at, bool last_word) {
     DependencyIndex::Node& node = index_.at(node_id);
-    if (node.in_hand != kNoSlot || !node.held.empty()) return;
+    if (node.in_hand != kNoSlot || node.has_held()) return;
     const std::string id = node.id;
-    const std::string detail = node.detail;
+    const std::string detail = node.detail();
     std::vector<Slot> failed;
     for (const auto& waiter : node.waiters) {
         const TicketRecord* record = live(waiter.slot, waiter.generation);
-        if (record == nullptr ||
-            std::find(record->waits_for.begin(), record->waits_for.end(), node_id) == record->waits_for.end())
-            continue;
+        if (record == nullptr || !record->waits_for.contains(node_id)) continue;
         const bool counts = last_word ? record->received_at <= asked_at : failure_counts(node, *record);
         if (counts) failed.push_back(waiter.slot);
     }
@@ -171,7 +173,7 @@ void Engine::on_statuses(const DependencyStatuses& statuses) {
                 break;
             case DependencyState::kFailed:
                 set_known_open(node, false);
-                node.detail = status.detail;
+                node.set_detail(status.detail);
                 if (status.last_word && asked_at != MonoTime{}) fail_waiters(node_id, asked_at, true);
                 break;
         }
@@ -252,6 +254,7 @@ void Engine::on_lookup_timer() {
             lookups_due_.push_back(node_id);
         }
     }
+    end_unknown();
     if (cycles_unchecked_) sweep_for_cycles();
     if (rotation_blocked_ && count(State::kParked) + count(State::kHeld) > options_.max_parked) {
         // Rotating fast did not help. One ticket at a time still goes round, so that each gets its time in hand: to
@@ -262,40 +265,63 @@ void Engine::on_lookup_timer() {
     }
 }
 
-void Engine::on_unknown_timer(Slot slot) {
-    TicketRecord& record = records_[slot];
-    if (record.state != State::kParked) return;
-    const MonoTime now = ports_.clock.now();
-    const Duration bound = options_.dependency_interval * options_.dependency_attempts;
-    MonoTime look_again = now + bound;
-    for (const NodeId node_id : record.waits_for) {
+// What nobody knows is waited for only so long; looked at whenever it is asked for again. What is known is waited for
+// until the deadline; what becomes unknown later gets its own time.
+void Engine::end_unknown() {
+    const std::vector<NodeId> awaited(asked_.begin(), asked_.end());
+    for (const NodeId node_id : awaited) {
+        if (!asked_.contains(node_id)) continue;  // an ending just now has ended those who wait for this one too
+        std::vector<std::pair<Slot, std::uint32_t>> over;
         const DependencyIndex::Node& node = index_.at(node_id);
-        if (node.in_hand != kNoSlot || !node.held.empty() || node.unknown_since == MonoTime{}) continue;
-        MonoTime over = std::max(node.unknown_since, record.received_at) + bound;
-        // A copy that went round has waited before it came back.
-        if (record.requeue_round > 0 && record.admitted_at - record.timestamp > to_millis(bound))
-            over = record.received_at;
-        if (over > now) {
-            look_again = std::min(look_again, over);
-            continue;
+        for (const auto& waiter : node.waiters) {
+            const TicketRecord* record = live(waiter.slot, waiter.generation);
+            if (record == nullptr || record->state != State::kParked || !record->waits_for.contains(node_id)) continue;
+            if (unknown_for_too_long(node, *record)) over.emplace_back(waiter.slot, waiter.generation);
         }
-        std::string message = "dependency " + node.id + " is not known to anybody after " +
-                              std::to_string(to_millis(bound) / 1000) + " s";
-        if (!node.detail.empty()) {
-            message = "dependency " + node.id + " ended before this ticket was submitted and was not run again (" +
-                      node.detail + ")";
+        for (const auto& [slot, generation] : over) {
+            const TicketRecord* record = live(slot, generation);
+            if (record != nullptr && record->state == State::kParked) fail_by_unknown(slot, node_id);
         }
-        const Duration waited = now - record.received_at;
-        wake(record);
-        ports_.observer.dependency_wait_ended(view(record), "timeout", waited);
-        record.active->dependency_wait = waited;
-        return decide(
-            slot, Outcome::kDependencyTimeout,
-            make_error(ErrorCode::kDependencyTimeout, Retry::kNever, Fault::kInput, "engine", std::move(message)),
-            nullptr);
     }
-    // What is known is waited for until the deadline; what becomes unknown later gets its own time.
-    timers_.arm(look_again, TimerKind::kUnknownDependency, slot, record.generation);
+}
+
+bool Engine::unknown_for_too_long(const DependencyIndex::Node& node, const TicketRecord& waiter) const {
+    if (node.in_hand != kNoSlot || node.has_held() || node.unknown_since == MonoTime{}) return false;
+    const Duration bound = options_.dependency_interval * options_.dependency_attempts;
+    // A copy that went round has waited before it came back: it stays only until its dependencies have been asked for.
+    const bool went_round = waiter.requeue_round > 0 && waiter.admitted_at - waiter.timestamp > to_millis(bound);
+    const MonoTime over = went_round ? waiter.received_at + options_.dependency_interval
+                                     : std::max(node.unknown_since, waiter.received_at) + bound;
+    return over <= ports_.clock.now();
+}
+
+void Engine::fail_by_unknown(Slot slot, NodeId node_id) {
+    TicketRecord& record = records_[slot];
+    const DependencyIndex::Node& node = index_.at(node_id);
+    const Duration bound = options_.dependency_interval * options_.dependency_attempts;
+    std::string message =
+        "dependency " + node.id + " is not known to anybody after " + std::to_string(to_millis(bound) / 1000) + " s";
+    if (node.why) {
+        message = "dependency " + node.id + " ended before this ticket was submitted and was not run again (" +
+                  *node.why + ")";
+    }
+    const Duration waited = ports_.clock.now() - record.received_at;
+    wake(record);
+    ports_.observer.dependency_wait_ended(view(record), "timeout", waited);
+    record.active->dependency_wait = waited;
+    decide(slot, Outcome::kDependencyTimeout,
+           make_error(ErrorCode::kDependencyTimeout, Retry::kNever, Fault::kInput, "engine", std::move(message)),
+           nullptr);
+}
+
+// The one step of a parked ticket is kept without its text.
+void Engine::restore_steps(TicketRecord& record) const {
+    if (record.parked_at == 0) return;
+    if (!record.steps) record.steps = std::make_unique<std::vector<Step>>();
+    record.steps->insert(record.steps->begin(),
+                         Step{record.parked_at, State::kReceived, State::kParked, record.attempts_made,
+                              "deps: " + std::to_string(record.parked_on) + " open"});
+    record.parked_at = 0;
 }
 
 // Walks from `start` along what it waits for, through parked tickets, looking for the way back. Empty = none found.
@@ -309,7 +335,7 @@ std::vector<Engine::Slot> Engine::find_cycle(Slot start) {
     while (!path.empty()) {
         Frame& top = path.back();
         const TicketRecord& record = records_[top.slot];
-        if (top.next == record.waits_for.size()) {
+        if (top.next == record.waits_for.places()) {
             path.pop_back();
             continue;
         }
@@ -318,7 +344,9 @@ std::vector<Engine::Slot> Engine::find_cycle(Slot start) {
             cycles_unchecked_ = true;
             return {};
         }
-        const Slot target = index_.at(record.waits_for[top.next++]).in_hand;
+        const std::size_t place = top.next++;
+        if (!record.waits_for.open_at(place)) continue;
+        const Slot target = index_.at(record.waits_for.node_at(place)).in_hand;
         if (target == start) {
             std::vector<Slot> cycle;
             for (const Frame& frame : path)
@@ -357,8 +385,9 @@ void Engine::sweep_for_cycles() {
         const TicketRecord* record = live(slot, generation);
         if (record == nullptr || record->state != State::kParked) continue;
         std::size_t parked_dependencies = 0;
-        for (const NodeId node : record->waits_for) {
-            const Slot target = index_.at(node).in_hand;
+        for (std::size_t place = 0; place < record->waits_for.places(); ++place) {
+            if (!record->waits_for.open_at(place)) continue;
+            const Slot target = index_.at(record->waits_for.node_at(place)).in_hand;
             if (target != kNoSlot && records_[target].state == State::kParked) ++parked_dependencies;
         }
         open[slot] = parked_dependencies;
@@ -383,8 +412,10 @@ void Engine::sweep_for_cycles() {
             place[at] = path.size();
             path.push_back(at);
             Slot ahead = kNoSlot;
-            for (const NodeId node : records_[at].waits_for) {
-                const Slot target = index_.at(node).in_hand;
+            const WaitList& waits_for = records_[at].waits_for;
+            for (std::size_t entry = 0; entry < waits_for.places(); ++entry) {
+                if (!waits_for.open_at(entry)) continue;
+                const Slot target = index_.at(waits_for.node_at(entry)).in_hand;
                 if (target != kNoSlot && open.contains(target)) ahead = target;
             }
             if (ahead == kNoSlot) break;
@@ -455,8 +486,11 @@ void Engine::requeue(Slot slot, std::string reason) {
 std::string Engine::describe_waits(const TicketRecord& record) const {
     constexpr std::size_t kShown = 5;
     std::string text;
-    for (std::size_t i = 0; i < record.waits_for.size() && i < kShown; ++i) {
-        const DependencyIndex::Node& node = index_.at(record.waits_for[i]);
+    std::size_t shown = 0;
+    for (std::size_t place = 0; place < record.waits_for.places() && shown < kShown; ++place) {
+        if (!record.waits_for.open_at(place)) continue;
+        ++shown;
+        const DependencyIndex::Node& node = index_.at(record.waits_for.node_at(place));
         std::string_view state = "not known to anybody";
         if (node.in_hand != kNoSlot) {
             state = phase(records_[node.in_hand].state);

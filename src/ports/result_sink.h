@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -106,7 +107,8 @@ struct PartitionCommit {
 
 struct CommitBatch {
     std::uint64_t number = 0;  // rises; the same number again means the same call again
-    std::vector<Settlement> settlements;
+    // Shared with the engine, which keeps them until the batch is committed; never null.
+    std::vector<std::shared_ptr<const Settlement>> settlements;
     std::vector<AttemptIntent> intents;
     std::vector<AttemptEnd> attempt_ends;
     std::vector<PartitionCommit> offsets;  // empty when the sink does not want them

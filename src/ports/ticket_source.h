@@ -41,6 +41,9 @@ struct Record {
     std::int32_t attempts_burned =
         0;                        // of those, the ones that count against max_retries (not: interrupted, handed back)
     std::int32_t deliveries = 0;  // how often a worker died while it may have been running (rule 4)
+    // Somebody asked for this ticket to run once more, although it may have completed: what is remembered of its ending
+    // is void. Only a source that has judged that itself says so.
+    bool run_again = false;
 };
 
 class TicketSource {

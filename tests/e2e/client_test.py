@@ -9,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from harness import BINARY, Worker
+from harness import BINARY, Worker, wait_until
 
 PLAN = """plan: hello
 tickets:
@@ -221,6 +221,19 @@ class ClientCommands(unittest.TestCase):
         script = self.cli("completion", "bash").stdout
         done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_retry_of_all_runs_what_had_completed_again(self):
+        trace = self.worker.folder / "again"
+        plan = {"plan": "again", "tickets": {
+            "second": {"type": "EXECUTE", "runtime": "local", "needs": ["first"], "run": ["sh", "-c", f"echo second >> {trace}"]},
+            "first": {"type": "EXECUTE", "runtime": "local", "run": ["sh", "-c", f"sleep 0.2; echo first >> {trace}"]}}}
+        done = self.submitted(json.dumps(plan), "--wait", "-o", "name")
+        plan_id = done.stdout.split()[0]
+        self.assertEqual(trace.read_text().split(), ["first", "second"])
+        status, answer = self.worker.request("POST", f"/api/v1/plans/{plan_id}/retry", {"only": "all"})
+        self.assertEqual((status, len(answer["ticket_ids"])), (202, 2), answer)
+        self.assertTrue(wait_until(lambda: len(trace.read_text().split()) == 4, 20), trace.read_text())
+        self.assertEqual(trace.read_text().split()[2:], ["first", "second"])
 
 
 class WithoutAWorker(unittest.TestCase):

@@ -73,6 +73,7 @@ const char* const kSometimes[] = {
     "disk_full",
     "drained",
     "unstoppable",
+    "asked_again",
     "adopted",
     "adopted_when_over",
     "adopted_other_number",

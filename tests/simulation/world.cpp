@@ -158,7 +158,7 @@ void World::produce(std::size_t index) {
     } else {
         ticket.position = SourcePosition{0, next_row_++};
         rows_[ticket.position.offset] =
-            Row{std::move(payload), ticket.id, clock_.wall_now(), ticket.position, 0, 0, 0, 0, false};
+            Row{std::move(payload), ticket.id, clock_.wall_now(), ticket.position, 0, 0, 0, 0, false, false};
     }
     for (auto& worker : workers_) {
         if (worker) schedule_delivery(*worker);
@@ -255,6 +255,7 @@ void World::fault() {
             if (cluster_) {
                 service_away_ = !service_away_;
             } else {
+                ask_again();
                 disk_full_ = !disk_full_;
                 mark("disk_full");
             }
@@ -262,6 +263,21 @@ void World::fault() {
         default: break;
     }
     after(Duration(random_.between(1, static_cast<std::int64_t>(2e10 / (fault_rate_ + 0.05)))), [this] { fault(); });
+}
+
+// Embedded: somebody wants a ticket that has completed to run once more.
+void World::ask_again() {
+    const Produced& chosen = produced_[random_.below(produced_.size())];
+    const bool open =
+        std::any_of(rows_.begin(), rows_.end(), [&](const auto& row) { return row.second.id == chosen.id; });
+    if (open || !chosen.valid || !chosen.pending || !has_ending(chosen.id, true)) return;
+    mark("asked_again");
+    note("again " + chosen.id);
+    again_asked_.insert(chosen.id);
+    endings_.erase(chosen.id);  // from here on it counts as never ended
+    const SourcePosition position{0, next_row_++};
+    rows_[position.offset] = Row{payload_of(chosen), chosen.id, clock_.wall_now(), position, 0, 0, 0, 0, false, true};
+    if (workers_[0]) schedule_delivery(*workers_[0]);
 }
 
 Verdict World::run() {
@@ -404,7 +420,8 @@ void World::deliver_next(Worker& worker) {
                       row->second.round,
                       row->second.attempts,
                       row->second.burned,
-                      row->second.deliveries};
+                      row->second.deliveries,
+                      row->second.run_again};
         feed(worker, std::move(record));
         if (!stop_) schedule_delivery(worker);
         return;
@@ -429,7 +446,8 @@ void World::deliver_next(Worker& worker) {
                   entry.round,
                   0,
                   0,
-                  entry.deliveries};
+                  entry.deliveries,
+                  false};
     ++assigned.next;
     feed(worker, std::move(record));
     if (!stop_) schedule_delivery(worker);
@@ -593,7 +611,8 @@ void World::commit(Worker& worker, const CommitBatch& batch) {
     if (cluster_) {
         // The records are written first; until the transaction ends they hold back every reader.
         transactions_[transaction] = OpenTransaction{index, transaction, {}};
-        for (const Settlement& settlement : batch.settlements) {
+        for (const auto& shared : batch.settlements) {
+            const Settlement& settlement = *shared;
             if (settlement.kind == SettlementKind::kResult)
                 results_.push_back(ResultEntry{std::nullopt, transaction, true});
         }
@@ -620,7 +639,8 @@ void World::commit(Worker& worker, const CommitBatch& batch) {
         if (cluster_ && applied) {
             std::size_t next = 0;
             std::vector<const Settlement*> visible;
-            for (const Settlement& settlement : batch.settlements) {
+            for (const auto& shared : batch.settlements) {
+                const Settlement& settlement = *shared;
                 if (settlement.kind == SettlementKind::kResult) visible.push_back(&settlement);
             }
             for (ResultEntry& entry : results_) {
@@ -656,7 +676,7 @@ void World::commit(Worker& worker, const CommitBatch& batch) {
                 const auto why = random_.chance(0.5) ? RejectedSettlement::Why::kTooLarge
                                                      : RejectedSettlement::Why::kTargetUnavailable;
                 result.rejected.push_back(
-                    RejectedSettlement{batch.settlements[random_.below(batch.settlements.size())].position, why});
+                    RejectedSettlement{batch.settlements[random_.below(batch.settlements.size())]->position, why});
                 mark("settlement_rejected");
             }
         }
@@ -698,7 +718,8 @@ bool World::apply_cluster(const CommitBatch& batch, std::size_t worker, CommitRe
             return false;
         }
     }
-    for (const Settlement& settlement : batch.settlements) {
+    for (const auto& shared : batch.settlements) {
+        const Settlement& settlement = *shared;
         PartitionState& partition = partitions_[static_cast<std::size_t>(settlement.position.partition)];
         if (partition.settled.insert(settlement.position.offset).second) --open_records_;
         publish(ending_of(settlement, worker));
@@ -720,7 +741,7 @@ bool World::apply_cluster(const CommitBatch& batch, std::size_t worker, CommitRe
         check_commit(commit.partition);
     }
     if (random_.chance(0.3) && !batch.settlements.empty()) {
-        partitions_[static_cast<std::size_t>(batch.settlements.front().position.partition)].log.push_back(LogEntry{});
+        partitions_[static_cast<std::size_t>(batch.settlements.front()->position.partition)].log.push_back(LogEntry{});
     }
     for (auto& other : workers_) {
         if (other) schedule_delivery(*other);
@@ -742,7 +763,8 @@ void World::apply_embedded(const CommitBatch& batch, std::size_t worker, CommitR
         row->second.attempts = intent.number;
         row->second.intent_open = true;
     }
-    for (const Settlement& settlement : batch.settlements) {
+    for (const auto& shared : batch.settlements) {
+        const Settlement& settlement = *shared;
         publish(ending_of(settlement, worker));
         const auto row = rows_.find(settlement.position.offset);
         if (row == rows_.end()) {

@@ -118,6 +118,7 @@ private:
         std::int32_t burned = 0;
         std::int32_t deliveries = 0;
         bool intent_open = false;
+        bool run_again = false;
     };
     struct Committed {
         Offset offset = 0;
@@ -191,6 +192,7 @@ private:
     void feed(Worker& worker, EngineInput input);
     void arm_timer(Worker& worker);
     void fault();
+    void ask_again();
     [[nodiscard]] Duration small() { return Duration(random_.between(10'000, 5'000'000)); }
 
     // workers
@@ -272,6 +274,7 @@ private:
     std::uint64_t next_transaction_ = 1;
     std::map<std::string, std::vector<Ending>> endings_;         // visible, by ticket
     std::map<SourcePosition, std::vector<Ending>> by_position_;  // visible, by record
+    std::set<std::string> again_asked_;                          // had completed when it was asked for once more
     std::set<std::string> cancel_asked_;                         // somebody asked to cancel it
     std::set<std::string> compensations_;                        // visible compensation ids
 

@@ -66,7 +66,7 @@ TEST_F(ConcurrencyTest, WritersReadersEngineAndBackupsTogether) {
         ASSERT_TRUE(engine.wait_records(settled + 1)) << settled;
         CommitBatch batch;
         for (; settled < engine.records.size(); ++settled)
-            batch.settlements.push_back(ending(engine.records[settled]));
+            batch.settlements.push_back(std::make_shared<Settlement>(ending(engine.records[settled])));
         ASSERT_EQ(engine.commit(std::move(batch)).status, CommitStatus::kCommitted);
         engine.tickets->lookup({engine.records.back().key});
     }

@@ -62,8 +62,8 @@ void say(int fd, const std::string& line) {
                 continue;
             }
             const bool good = random.chance(0.7);
-            batch.settlements.push_back(
-                ending(record, good ? Outcome::kCompleted : Outcome::kExecutionFailed, good ? "" : "no"));
+            batch.settlements.push_back(std::make_shared<Settlement>(
+                ending(record, good ? Outcome::kCompleted : Outcome::kExecutionFailed, good ? "" : "no")));
             lines.push_back("E " + record.key + (good ? " 1" : " 0") + "\n");
         }
         if (batch.empty()) continue;

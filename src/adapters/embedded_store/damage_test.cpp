@@ -31,8 +31,8 @@ protected:
             const auto* first = &engine.records[static_cast<std::size_t>(plan) * 8];
             for (int n = 0; n < 6; ++n) {
                 const bool good = n % 2 == 0;
-                batch.settlements.push_back(
-                    ending(first[n], good ? Outcome::kCompleted : Outcome::kTimeout, good ? "" : "too slow"));
+                batch.settlements.push_back(std::make_shared<Settlement>(
+                    ending(first[n], good ? Outcome::kCompleted : Outcome::kTimeout, good ? "" : "too slow")));
             }
             EXPECT_EQ(engine.commit(std::move(batch)).status, CommitStatus::kCommitted);
         }

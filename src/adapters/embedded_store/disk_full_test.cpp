@@ -60,7 +60,7 @@ TEST_F(DiskFullTest, TheSizeLimitRefusesSubmitsButNotEndings) {
     ASSERT_TRUE(engine.wait_records(static_cast<std::size_t>(taken)));
     CommitBatch batch;
     for (const auto& record : engine.records)
-        batch.settlements.push_back(ending(record));
+        batch.settlements.push_back(std::make_shared<Settlement>(ending(record)));
     EXPECT_EQ(engine.commit(std::move(batch)).status, CommitStatus::kCommitted);
     check_kept("t-", taken);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -89,8 +89,9 @@ TEST_F(DiskFullTest, AWriteThatFailsInTheMiddleLosesNothing) {
     const StoreHealth sick = store_->health();
     CommitBatch batch;
     batch.number = 77;
-    batch.settlements.push_back(ending(engine.records[0]));
-    batch.settlements[0].result.error_message = std::string(400'000, 'e');
+    const auto settled = std::make_shared<Settlement>(ending(engine.records[0]));
+    batch.settlements.push_back(settled);
+    settled->result.error_message = std::string(400'000, 'e');
     const CommitResult refused = engine.commit(batch);
     const auto during = store_->ticket("first");
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
@@ -160,7 +161,8 @@ TEST_F(SmallDisk, EndingsFitIntoTheReserveAndAllHealsByItself) {
     for (int n = 0; n < taken; n += 10) {
         CommitBatch batch;
         for (int k = n; k < std::min(n + 10, taken); ++k)
-            batch.settlements.push_back(ending(engine.records[static_cast<std::size_t>(k)]));
+            batch.settlements.push_back(
+                std::make_shared<Settlement>(ending(engine.records[static_cast<std::size_t>(k)])));
         const CommitResult done = engine.commit(std::move(batch));
         ASSERT_EQ(done.status, CommitStatus::kCommitted) << n << " of " << taken << ": " << done.error->describe();
     }
@@ -188,8 +190,9 @@ TEST_F(SmallDisk, WhenEvenTheReserveIsUsedUpEndingsWait) {
     CommitBatch batch;
     batch.number = 500;
     for (const auto& record : engine.records) {
-        batch.settlements.push_back(ending(record));
-        batch.settlements.back().result.error_message = std::string(20'000, 'e');
+        const auto settled = std::make_shared<Settlement>(ending(record));
+        batch.settlements.push_back(settled);
+        settled->result.error_message = std::string(20'000, 'e');
     }
     const CommitResult refused = engine.commit(batch);
     EXPECT_EQ(refused.status, CommitStatus::kRetry);

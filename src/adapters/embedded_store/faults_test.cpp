@@ -46,8 +46,8 @@ protected:
             const CommitResult done = engine.commit(batch);
             if (done.status == CommitStatus::kCommitted) {
                 for (const auto& settlement : batch.settlements) {
-                    known.ended[settlement.ticket_id] =
-                        is_success(settlement.outcome) ? StoredPhase::kCompleted : StoredPhase::kFailed;
+                    known.ended[settlement->ticket_id] =
+                        is_success(settlement->outcome) ? StoredPhase::kCompleted : StoredPhase::kFailed;
                 }
                 return;
             }
@@ -118,8 +118,9 @@ protected:
             intents.intents.push_back(intent(engine.records[4], 1));
             settle(engine, std::move(intents), disk, known);
             CommitBatch batch;
-            batch.settlements.push_back(ending(engine.records[0]));
-            batch.settlements.push_back(ending(engine.records[1], Outcome::kTimeout, "late"));
+            batch.settlements.push_back(std::make_shared<Settlement>(ending(engine.records[0])));
+            batch.settlements.push_back(
+                std::make_shared<Settlement>(ending(engine.records[1], Outcome::kTimeout, "late")));
             settle(engine, std::move(batch), disk, known);
         }
         try_submit(known, "third", 2);
@@ -197,12 +198,12 @@ TEST_F(FaultsTest, ThePowerMayGoAtAnyMoment) {
                 EXPECT_TRUE(engine.wait_records(static_cast<std::size_t>(plan + 1) * 4));
                 CommitBatch batch;
                 for (; done + 2 < engine.records.size(); ++done)
-                    batch.settlements.push_back(ending(engine.records[done]));
+                    batch.settlements.push_back(std::make_shared<Settlement>(ending(engine.records[done])));
                 const auto ended = batch.settlements;
                 EXPECT_EQ(engine.commit(std::move(batch)).status, CommitStatus::kCommitted);
                 const std::lock_guard lock(mutex);
                 for (const auto& settlement : ended)
-                    known.ended[settlement.ticket_id] = StoredPhase::kCompleted;
+                    known.ended[settlement->ticket_id] = StoredPhase::kCompleted;
             }
         });
         std::vector<std::pair<Known, std::map<std::string, std::string>>> cuts;

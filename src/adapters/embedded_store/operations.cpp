@@ -220,11 +220,47 @@ protected:
     Result<void> requeue_all(Book& book, std::vector<TicketRow>& rows, const std::string& actor,
                              std::string_view reason) {
         std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.seq < b.seq; });
-        for (auto& row : rows) {
-            WA_CHECKED(book.requeue(row, RecordKind::kRetried, actor, reason));
-            value_.ticket_ids.push_back(row.ticket_id);
+        WA_TRY(const std::vector<std::size_t> order, dependencies_first(book, rows));
+        for (const std::size_t at : order) {
+            WA_CHECKED(book.requeue(rows[at], RecordKind::kRetried, actor, reason));
+            value_.ticket_ids.push_back(rows[at].ticket_id);
         }
         return {};
+    }
+
+private:
+    // Their earlier endings count until they are read again: one that is read before what it needs would take the old
+    // ending for the new one.
+    static Result<std::vector<std::size_t>> dependencies_first(Book& book, const std::vector<TicketRow>& rows) {
+        std::unordered_map<std::string_view, std::size_t> by_id;
+        for (std::size_t at = 0; at < rows.size(); ++at)
+            by_id.emplace(rows[at].ticket_id, at);
+        std::vector<std::vector<std::size_t>> needs(rows.size());
+        for (std::size_t at = 0; at < rows.size() && rows.size() > 1; ++at) {
+            WA_TRY(const StoredTicket stored, stored_ticket(book.db(), rows[at].born, false));
+            for (const std::string& id : stored.head.dependencies) {
+                if (const auto found = by_id.find(id); found != by_id.end()) needs[at].push_back(found->second);
+            }
+        }
+        std::vector<std::size_t> order;
+        std::vector<bool> seen(rows.size());
+        std::vector<std::pair<std::size_t, std::size_t>> path;  // ticket, next of its needs
+        for (std::size_t start = 0; start < rows.size(); ++start) {
+            if (seen[start]) continue;
+            seen[start] = true;
+            path.emplace_back(start, 0);
+            while (!path.empty()) {
+                auto& [at, next] = path.back();
+                if (next == needs[at].size()) {
+                    order.push_back(at);
+                    path.pop_back();
+                } else if (const std::size_t needed = needs[at][next++]; !seen[needed]) {
+                    seen[needed] = true;
+                    path.emplace_back(needed, 0);
+                }
+            }
+        }
+        return order;
     }
 };
 

@@ -359,7 +359,7 @@ void EmbeddedSink::commit(const CommitBatch& batch) {
     }
     encoded.settlements.reserve(batch.settlements.size());
     for (const auto& settlement : batch.settlements)
-        encoded.settlements.push_back(state_->encode(settlement));
+        encoded.settlements.push_back(state_->encode(*settlement));
     auto answer = [weak = std::weak_ptr<State>(state_), box = state_->mailbox](store::BatchAnswer done) {
         box->send([weak, kept = std::make_shared<store::BatchAnswer>(std::move(done))] {
             if (const auto self = weak.lock()) self->deliver(commit_result(*kept));

@@ -236,7 +236,7 @@ TEST_F(PortsTest, TheFullAccountOfAnAttemptWinsOverTheShortOne) {
     before.outcome = "timeout";
     before.runtime = "docker";
     settlement.attempts.insert(settlement.attempts.begin(), before);
-    last.settlements.push_back(settlement);
+    last.settlements.push_back(std::make_shared<Settlement>(settlement));
     engine.commit(std::move(last));
     const auto attempts = store_->attempts("t-0");
     ASSERT_EQ(attempts->size(), 2U);
@@ -253,12 +253,13 @@ TEST_F(PortsTest, TheSameBatchAgainChangesNothing) {
     CommitBatch batch;
     batch.number = 5;
     batch.intents.push_back(intent(engine.records[2], 1));
-    batch.settlements.push_back(ending(engine.records[0]));
-    batch.settlements.push_back(ending(engine.records[1], Outcome::kExecutionFailed, "no"));
+    batch.settlements.push_back(std::make_shared<Settlement>(ending(engine.records[0])));
+    batch.settlements.push_back(
+        std::make_shared<Settlement>(ending(engine.records[1], Outcome::kExecutionFailed, "no")));
     Settlement requeue = ending(engine.records[3]);
     requeue.kind = SettlementKind::kRequeue;
     requeue.requeue_round = 1;
-    batch.settlements.push_back(requeue);
+    batch.settlements.push_back(std::make_shared<Settlement>(requeue));
     const CommitResult first = engine.commit(batch);
     ASSERT_EQ(first.status, CommitStatus::kCommitted);
     const auto history = store_->history("t-0")->size();
@@ -272,7 +273,7 @@ TEST_F(PortsTest, TheSameBatchAgainChangesNothing) {
     EXPECT_EQ(store_->endings_since(0, 10)->size(), 2U);
     // One ending: a later, other one does not replace it.
     CommitBatch other;
-    other.settlements.push_back(ending(engine.records[0], Outcome::kCancelled, "late"));
+    other.settlements.push_back(std::make_shared<Settlement>(ending(engine.records[0], Outcome::kCancelled, "late")));
     engine.commit(std::move(other));
     EXPECT_EQ(phase("t-0"), StoredPhase::kCompleted);
 }
@@ -287,7 +288,7 @@ TEST_F(PortsTest, ARequeuedTicketComesBackAtTheTailAndKnowsWhereItStood) {
     requeue.kind = SettlementKind::kRequeue;
     requeue.requeue_round = 2;
     requeue.attempts.clear();
-    batch.settlements.push_back(requeue);
+    batch.settlements.push_back(std::make_shared<Settlement>(requeue));
     const CommitResult done = engine.commit(std::move(batch));
     ASSERT_EQ(done.requeued.size(), 1U);
     EXPECT_EQ(done.requeued[0].first, engine.records[0].position);
@@ -299,7 +300,7 @@ TEST_F(PortsTest, ARequeuedTicketComesBackAtTheTailAndKnowsWhereItStood) {
     EXPECT_EQ(copy.requeue_round, 2U);
     EXPECT_EQ(copy.timestamp, engine.records[0].timestamp);
     CommitBatch last;
-    last.settlements.push_back(ending(copy));
+    last.settlements.push_back(std::make_shared<Settlement>(ending(copy)));
     engine.commit(std::move(last));
     EXPECT_EQ(phase("t-0"), StoredPhase::kCompleted);
     const auto history = store_->history("t-0");
@@ -313,7 +314,7 @@ TEST_F(PortsTest, ASuppressedRepeatIsCompletedOnlyIfItEverWas) {
     engine.start();
     ASSERT_TRUE(engine.wait_records(2));
     CommitBatch first;
-    first.settlements.push_back(ending(engine.records[0]));
+    first.settlements.push_back(std::make_shared<Settlement>(ending(engine.records[0])));
     engine.commit(std::move(first));
     ASSERT_TRUE(wait<RetryAnswer>([&](auto answer) { store_->retry_plan("plan-1", PlanRetry::kAll, "api", answer); }));
     ASSERT_TRUE(engine.wait_records(3));
@@ -323,7 +324,7 @@ TEST_F(PortsTest, ASuppressedRepeatIsCompletedOnlyIfItEverWas) {
         suppressed.kind = SettlementKind::kSuppressed;
         suppressed.position = suppressed.origin = engine.records[n].position;
         suppressed.ticket_id = engine.records[n].key;
-        second.settlements.push_back(suppressed);
+        second.settlements.push_back(std::make_shared<Settlement>(suppressed));
     }
     EXPECT_EQ(engine.commit(std::move(second)).status, CommitStatus::kCommitted);
     EXPECT_EQ(phase("t-0"), StoredPhase::kCompleted);
@@ -338,7 +339,8 @@ TEST_F(PortsTest, RetriedTicketsAreDeliveredAgain) {
     engine.start();
     ASSERT_TRUE(engine.wait_records(2));
     CommitBatch batch;
-    batch.settlements.push_back(ending(engine.records[0], Outcome::kExecutionFailed, "no"));
+    batch.settlements.push_back(
+        std::make_shared<Settlement>(ending(engine.records[0], Outcome::kExecutionFailed, "no")));
     engine.commit(std::move(batch));
     ASSERT_TRUE(wait<RetryAnswer>([&](auto answer) { store_->retry({"t-0"}, "api", answer); }));
     ASSERT_TRUE(engine.wait_records(3));
@@ -381,7 +383,7 @@ TEST_F(PortsTest, ACompensationGoesIntoTheSameTransactionOnce) {
     batch.number = 9;
     Settlement settlement = ending(engine.records[0], Outcome::kExecutionFailed, "no");
     settlement.compensation = compensation_ticket();
-    batch.settlements.push_back(settlement);
+    batch.settlements.push_back(std::make_shared<Settlement>(settlement));
     engine.commit(batch);
     engine.commit(batch);
     EXPECT_EQ(phase("t-0"), StoredPhase::kCompensating);
@@ -406,7 +408,7 @@ TEST_F(PortsTest, ACompensationThatIsNotServedIsOnlyNoted) {
     CommitBatch batch;
     Settlement settlement = ending(engine.records[0], Outcome::kExecutionFailed, "no");
     settlement.compensation = compensation_ticket();
-    batch.settlements.push_back(settlement);
+    batch.settlements.push_back(std::make_shared<Settlement>(settlement));
     engine.commit(std::move(batch));
     EXPECT_EQ(phase("t-0"), StoredPhase::kFailed);
     EXPECT_EQ(store_->ticket("undo-1").error().code, ErrorCode::kNotFound);
@@ -421,7 +423,7 @@ TEST_F(PortsTest, LookUpsAnswerOnTheLoop) {
     engine.start();
     ASSERT_TRUE(engine.wait_records(2));
     CommitBatch batch;
-    batch.settlements.push_back(ending(engine.records[0]));
+    batch.settlements.push_back(std::make_shared<Settlement>(ending(engine.records[0])));
     engine.commit(std::move(batch));
     engine.tickets->lookup({"t-0", "t-1", "nobody"});
     ASSERT_TRUE(engine.loop.run_until([&] { return !engine.statuses.empty(); }));
@@ -440,8 +442,9 @@ TEST_F(PortsTest, AResultOverTheLimitShrinksAndSaysSo) {
     engine.start();
     ASSERT_TRUE(engine.wait_records(1));
     CommitBatch batch;
-    batch.settlements.push_back(ending(engine.records[0]));
-    batch.settlements[0].result.logs.assign(500, "a line of output");
+    const auto settled = std::make_shared<Settlement>(ending(engine.records[0]));
+    batch.settlements.push_back(settled);
+    settled->result.logs.assign(500, "a line of output");
     EXPECT_EQ(engine.commit(std::move(batch)).status, CommitStatus::kCommitted);
     const auto detail = store_->ticket("t-0");
     EXPECT_LE(detail->result_json.size(), 2000U);
@@ -457,7 +460,7 @@ TEST_F(PortsTest, PortsMayGoBeforeTheirAnswersCome) {
     CommitBatch batch;
     batch.number = 1;
     for (const auto& record : engine->records)
-        batch.settlements.push_back(ending(record));
+        batch.settlements.push_back(std::make_shared<Settlement>(ending(record)));
     // Answers are posted to a loop that lives on, into ports that do not.
     EmbeddedSinkOptions sink_options;
     sink_options.encode_result = [](const ExecutionResult&) { return std::string("{}"); };

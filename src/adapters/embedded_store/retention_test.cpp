@@ -33,7 +33,7 @@ protected:
             Settlement settlement = ending(record, outcome, is_success(outcome) ? "" : "no");
             settlement.result.timestamp = settlement.result.completed_at = clock_.wall_now();
             CommitBatch batch;
-            batch.settlements.push_back(settlement);
+            batch.settlements.push_back(std::make_shared<Settlement>(settlement));
             engine_ = engine_ ? std::move(engine_) : std::make_unique<Engine>(*store_);
             ASSERT_EQ(engine_->commit(std::move(batch)).status, CommitStatus::kCommitted);
         }
@@ -141,7 +141,7 @@ TEST_F(RetentionTest, DeadLettersOfPurgedTicketsGoWithThem) {
     settlement.kind = SettlementKind::kDeadLetter;
     settlement.dead_letter = {"worker_crashed", "TimeoutError", "why", "EXECUTE"};
     CommitBatch batch;
-    batch.settlements.push_back(settlement);
+    batch.settlements.push_back(std::make_shared<Settlement>(settlement));
     engine.commit(std::move(batch));
     clock_.advance(std::chrono::hours(2));
     EXPECT_EQ(purge().tickets, 1);

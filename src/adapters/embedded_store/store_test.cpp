@@ -22,7 +22,8 @@ protected:
             const auto record = std::find_if(engine.records.begin(), engine.records.end(),
                                              [&, want = id](const Record& entry) { return entry.key == want; });
             ASSERT_NE(record, engine.records.end()) << id;
-            batch.settlements.push_back(ending(*record, outcome, is_success(outcome) ? "" : error));
+            batch.settlements.push_back(
+                std::make_shared<Settlement>(ending(*record, outcome, is_success(outcome) ? "" : error)));
         }
         EXPECT_EQ(engine.commit(std::move(batch)).status, CommitStatus::kCommitted);
     }
@@ -214,7 +215,7 @@ TEST_F(EmbeddedStoreTest, OnlyFailedTicketsAreRetriedAndNumbersGoOn) {
     EXPECT_EQ(record.attempts_made, 1);
     EXPECT_EQ(record.attempts_burned, 0);
     CommitBatch batch;
-    batch.settlements.push_back(ending(record));
+    batch.settlements.push_back(std::make_shared<Settlement>(ending(record)));
     engine.commit(std::move(batch));
     const auto attempts = store_->attempts("bad-2");
     ASSERT_EQ(attempts->size(), 2U);
@@ -464,7 +465,7 @@ TEST_F(EmbeddedStoreTest, DeadLettersAreListedReplayedAndDiscarded) {
             Settlement settlement = ending(record, Outcome::kInvalid);
             settlement.kind = SettlementKind::kDeadLetter;
             settlement.dead_letter = {"worker_crashed", "TimeoutError", "killed three workers", "EXECUTE"};
-            batch.settlements.push_back(std::move(settlement));
+            batch.settlements.push_back(std::make_shared<Settlement>(std::move(settlement)));
         }
         EXPECT_EQ(engine.commit(std::move(batch)).status, CommitStatus::kCommitted);
     };

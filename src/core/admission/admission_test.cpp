@@ -11,6 +11,7 @@
 #include "core/admission/backpressure.h"
 #include "core/admission/offset_tracker.h"
 #include "core/admission/slot_queue.h"
+#include "core/dependencies/wait_list.h"
 
 namespace wa {
 namespace {
@@ -214,6 +215,53 @@ TEST(OffsetTracker, DeliveryCountsAreShedBeforeTheFinishedSet) {
     const auto tight = decode_offset_metadata(0, tracker.commit_with({}, false, false).second);
     EXPECT_TRUE(tight->deliveries.empty());
     EXPECT_EQ(tight->finished, whole->finished);
+}
+
+TEST(OpenOffsets, BehaveLikeAnOrderedSet) {
+    SeededRandom random(5);
+    OpenOffsets offsets;
+    std::set<std::int64_t> model;
+    std::int64_t next = 0;
+    for (int step = 0; step < 20'000; ++step) {
+        if (model.empty() || random.chance(0.5)) {
+            next += 1 + static_cast<std::int64_t>(random.below(3));
+            offsets.add(next);
+            model.insert(next);
+        } else {
+            const std::int64_t about = *model.begin() + static_cast<std::int64_t>(random.below(200));
+            offsets.remove(about);
+            model.erase(about);
+        }
+        ASSERT_EQ(offsets.size(), model.size());
+        if (!model.empty()) {
+            ASSERT_EQ(offsets.lowest(), *model.begin());
+        }
+        const std::int64_t probe = next - static_cast<std::int64_t>(random.below(300));
+        ASSERT_EQ(offsets.contains(probe), model.contains(probe));
+    }
+    std::vector<std::int64_t> seen;
+    offsets.visit([&](std::int64_t offset) { seen.push_back(offset); });
+    EXPECT_EQ(seen, std::vector<std::int64_t>(model.begin(), model.end()));
+}
+
+TEST(WaitList, TakesOffEachNodeOnceAndKeepsItsPlace) {
+    WaitList list;
+    for (const WaitList::NodeId node : {7U, 3U, 9U})
+        list.add(node);
+    list.seal();
+    EXPECT_EQ(list.size(), 3U);
+    EXPECT_TRUE(list.contains(3));
+    EXPECT_TRUE(list.remove(3));
+    EXPECT_FALSE(list.remove(3));
+    EXPECT_FALSE(list.remove(4));
+    EXPECT_FALSE(list.contains(3));
+    EXPECT_TRUE(list.contains(9));
+    EXPECT_EQ(list.places(), 3U);
+    EXPECT_FALSE(list.open_at(0));
+    EXPECT_EQ(list.node_at(1), 7U);
+    EXPECT_TRUE(list.remove(7));
+    EXPECT_TRUE(list.remove(9));
+    EXPECT_TRUE(list.empty());
 }
 
 }  // namespace

@@ -211,17 +211,17 @@ bool OffsetTracker::read(std::int64_t offset) {
     while (!finished_ahead_.empty() && finished_ahead_.front().to <= position_)
         finished_ahead_.erase(finished_ahead_.begin());
     if (!finished_ahead_.empty()) finished_ahead_.front().from = std::max(finished_ahead_.front().from, position_);
-    if (!finished) open_.insert(open_.end(), offset);
+    if (!finished) open_.add(offset);
     return !finished;
 }
 
 void OffsetTracker::finish(std::int64_t offset) {
-    open_.erase(offset);
+    open_.remove(offset);
     deliveries_.erase(offset);
 }
 
 std::int64_t OffsetTracker::committable() const {
-    return open_.empty() ? position_ : *open_.begin();
+    return open_.empty() ? position_ : open_.lowest();
 }
 
 std::int32_t OffsetTracker::deliveries(std::int64_t offset) const {
@@ -236,10 +236,10 @@ std::pair<std::int64_t, std::string> OffsetTracker::commit_with(const std::vecto
     std::int64_t committed = position_;
     std::int64_t cursor = -1;  // end of the last open offset seen
     auto skip = also_finished.begin();
-    for (const std::int64_t offset : open_) {
+    open_.visit([&](std::int64_t offset) {
         while (skip != also_finished.end() && *skip < offset)
             ++skip;
-        if (skip != also_finished.end() && *skip == offset) continue;
+        if (skip != also_finished.end() && *skip == offset) return;
         if (cursor < 0) {
             committed = offset;
         } else if (offset > cursor) {
@@ -247,7 +247,7 @@ std::pair<std::int64_t, std::string> OffsetTracker::commit_with(const std::vecto
         }
         cursor = offset + 1;
         if (const auto found = deliveries_.find(offset); found != deliveries_.end()) metadata.deliveries.insert(*found);
-    }
+    });
     if (cursor >= 0 && cursor < position_) metadata.finished.push_back({cursor, position_});
     for (const OffsetRange& range : finished_ahead_) {
         if (!metadata.finished.empty() && metadata.finished.back().to == range.from) {

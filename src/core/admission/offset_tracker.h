@@ -8,11 +8,12 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "core/admission/open_offsets.h"
 
 namespace wa {
 
@@ -66,7 +67,7 @@ public:
 
 private:
     std::int64_t position_;                    // next offset expected
-    std::set<std::int64_t> open_;              // read, not finished
+    OpenOffsets open_;                         // read, not finished
     std::vector<OffsetRange> finished_ahead_;  // finished by an earlier owner, at or above position_
     std::map<std::int64_t, std::int32_t> deliveries_;
 };

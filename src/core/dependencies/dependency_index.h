@@ -6,9 +6,10 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/clock.h"
@@ -29,8 +30,8 @@ public:
     };
     struct Node {
         std::string id;
-        Slot in_hand = kNoSlot;  // the record that is being worked on
-        std::vector<Slot> held;  // further records of the same id, oldest first
+        Slot in_hand = kNoSlot;     // the record that is being worked on
+        Slot first_held = kNoSlot;  // further records of the same id wait, oldest first; each names the next
         std::vector<Waiter> waiters;
         Ending ending = Ending::kNone;
         bool public_ending = false;  // seen as a result (ours or on the results topic), not only as a status (rule 9)
@@ -41,10 +42,19 @@ public:
         bool alive = false;
         std::uint32_t stale_waiters = 0;
         EpochMillis ending_at = 0;
-        std::string detail;  // "FAILED: exit code 1"
+        std::unique_ptr<const std::string> why;  // of a failure; most nodes have none
+
+        [[nodiscard]] bool has_held() const { return first_held != kNoSlot; }
+        [[nodiscard]] std::string detail() const { return why ? *why : std::string(); }  // "FAILED: exit code 1"
+        void set_detail(std::string text) {
+            why = text.empty() ? nullptr : std::make_unique<const std::string>(std::move(text));
+        }
     };
 
-    explicit DependencyIndex(std::size_t max_endings) : max_endings_(max_endings) {}
+    explicit DependencyIndex(std::size_t max_endings)
+        : max_endings_(max_endings), by_id_(0, IdHash{&nodes_}, SameId{&nodes_}) {}
+    DependencyIndex(const DependencyIndex&) = delete;
+    DependencyIndex& operator=(const DependencyIndex&) = delete;
 
     NodeId intern(std::string_view id);
     // kNoSlot-like UINT32_MAX when unknown.
@@ -53,14 +63,30 @@ public:
     [[nodiscard]] const Node& at(NodeId node) const { return nodes_[node]; }
 
     void remember_ending(NodeId node, Ending ending, EpochMillis at, bool public_ending, std::string detail);
+    // The ticket runs once more: what is known of it counts no longer.
+    void forget_ending(NodeId node);
     // Frees the node if nothing needs it any more.
     void release(NodeId node);
 
     [[nodiscard]] std::size_t size() const { return by_id_.size(); }
 
 private:
+    // Both look an id up where it stands; a text is its own id.
+    struct IdHash {
+        using is_transparent = void;
+        const std::deque<Node>* nodes;
+        std::size_t operator()(std::string_view id) const { return std::hash<std::string_view>{}(id); }
+        std::size_t operator()(NodeId node) const { return (*this)(std::string_view((*nodes)[node].id)); }
+    };
+    struct SameId {
+        using is_transparent = void;
+        const std::deque<Node>* nodes;
+        bool operator()(NodeId a, NodeId b) const { return a == b; }
+        bool operator()(std::string_view id, NodeId node) const { return id == (*nodes)[node].id; }
+        bool operator()(NodeId node, std::string_view id) const { return id == (*nodes)[node].id; }
+    };
     [[nodiscard]] static bool needed(const Node& node) {
-        return node.in_hand != kNoSlot || !node.held.empty() || node.waiters.size() > node.stale_waiters ||
+        return node.in_hand != kNoSlot || node.has_held() || node.waiters.size() > node.stale_waiters ||
                node.ending != Ending::kNone;
     }
     void drop(NodeId node);
@@ -68,8 +94,8 @@ private:
     std::size_t max_endings_;
     std::deque<Node> nodes_;  // a deque keeps addresses, and with them the keys of by_id_
     std::vector<NodeId> free_;
-    std::unordered_map<std::string_view, NodeId> by_id_;
-    std::deque<NodeId> endings_;  // oldest first
+    std::unordered_set<NodeId, IdHash, SameId> by_id_;  // found by id: the id stands in the node only
+    std::deque<NodeId> endings_;                        // oldest first; some may have been forgotten since
 };
 
 }  // namespace wa
