@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@
 #include "observability/metrics.h"
 #include "observability/registry.h"
 #include "ports/engine_control.h"
+#include "ports/result_sink.h"
 #include "ports/task_log.h"
 
 namespace wa::admin {
@@ -73,6 +75,11 @@ struct ApiContext {
     std::function<Registration()> registration{};
     // Refuses tickets that an executor can never run; null = no such check. Background or HTTP thread.
     std::function<Result<void>(const Ticket&)> check_ticket{};
+    // A ticket was ended in the queue, before the engine had it: for those who count and show endings. Null = nobody.
+    // Any thread.
+    std::function<void(const TicketSummary&, const Settlement&)> ended_in_queue{};
+    // What is given is held for as long as such an ending is under way and not yet told; may be null. Any thread.
+    std::function<std::shared_ptr<void>()> ending_under_way{};
     // Connections and refusals for /metrics; null = not shown.
     std::function<net::ServerStats()> server_stats{};
 };

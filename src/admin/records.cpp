@@ -32,6 +32,30 @@ json::object parsed_payload(const std::string& payload) {
     return std::move(value->get_object());
 }
 
+// Nobody else works on this state folder, so what began after this process did began in it.
+bool ran_here(const TicketSummary& summary, const WorkerFacts& worker) {
+    return summary.last_attempt_at > 0 && summary.last_attempt_at >= worker.started_at;
+}
+
+// The worker that has the ticket in hand or ran its latest attempt; null: another process did, and the record at hand
+// does not say which.
+void add_worker(json::object& out, const TicketSummary& summary, const RunningTask* live, const WorkerFacts& worker) {
+    if (live == nullptr && summary.attempts == 0) return;
+    out["worker"] = live != nullptr || ran_here(summary, worker) ? text(worker.agent_id) : json::value(nullptr);
+}
+
+// The result names its worker. Not so that of a cancelled ticket: it may have been ended in the queue, by another
+// process than the one that had run it.
+void add_worker_of_result(json::object& out, const TicketSummary& summary) {
+    const auto* known = out.if_contains("worker");
+    if (known == nullptr || !known->is_null() || !is_ended(summary.phase)) return;
+    if (summary.phase == StoredPhase::kCancelled) return;
+    const auto* result = out.if_contains("result");
+    const auto* object = result == nullptr ? nullptr : result->if_object();
+    const auto* name = object == nullptr ? nullptr : object->if_contains("agent_id");
+    if (name != nullptr && name->is_string() && !name->get_string().empty()) out["worker"] = *name;
+}
+
 // Where the ticket stands now, written over (or added to) what its sender wrote.
 void add_present(json::object& out, const TicketSummary& summary, const RunningTask* live, const WorkerFacts& worker) {
     const bool open = is_open(summary.phase);
@@ -48,7 +72,7 @@ void add_present(json::object& out, const TicketSummary& summary, const RunningT
     out["submitted_at"] = number_or_null(summary.submitted_at);
     out["ended_at"] = number_or_null(summary.ended_at);
     if (!summary.plan_name.empty()) out["plan_name"] = text(summary.plan_name);
-    if (live != nullptr || summary.attempts > 0) out["worker"] = text(worker.agent_id);
+    add_worker(out, summary, live, worker);
     if (summary.deliveries > 0) out["interrupted"] = summary.deliveries;
     if (summary.submissions > 1) out["submissions"] = summary.submissions;
 }
@@ -108,6 +132,7 @@ json::object ticket_detail(const TicketDetail& detail, const RunningTask* live, 
         if (auto result =
                 parse_json(detail.result_json, {.max_bytes = detail.result_json.size() + 1, .max_depth = 128})) {
             out["result"] = std::move(*result);
+            add_worker_of_result(out, detail.summary);
         }
     }
     return out;

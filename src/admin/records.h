@@ -19,7 +19,7 @@ using LiveTasks = std::unordered_map<std::string_view, const RunningTask*>;
 [[nodiscard]] LiveTasks live_tasks(const EngineSnapshot* snapshot);
 
 // The ticket in the contract's form (tickets.md 4) with its present status, plus what this worker adds: phase, why,
-// attempts, max_attempts, outcome, submitted_at, ended_at, plan_name, worker.
+// attempts, max_attempts, outcome, submitted_at, ended_at, plan_name, worker (null where it is not known).
 [[nodiscard]] boost::json::object ticket_record(const TicketSummary& summary, const RunningTask* live,
                                                 const WorkerFacts& worker);
 [[nodiscard]] boost::json::object ticket_detail(const TicketDetail& detail, const RunningTask* live,

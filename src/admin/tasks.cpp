@@ -74,8 +74,8 @@ void cancel(const std::shared_ptr<Api>& api, net::Request request, net::Responde
 constexpr int kCancelRounds = 5;
 
 // The one result of a ticket that was ended in the queue.
-std::string cancelled_result(const Api& api, const TicketDetail& detail, const CancelRequest& request, Outcome outcome,
-                             const std::string& message) {
+ExecutionResult cancelled_result(const Api& api, const TicketDetail& detail, const CancelRequest& request,
+                                 Outcome outcome, const std::string& message) {
     ExecutionResult result;
     result.ticket_id = request.ticket_id;
     result.metadata["outcome"] = std::string(to_string(outcome));
@@ -94,31 +94,49 @@ std::string cancelled_result(const Api& api, const TicketDetail& detail, const C
         if (workflow != ticket->metadata.end()) result.workflow_id = workflow->second;
         result.trace_id = ticket->trace_id;
     }
-    return write_result(result);
+    return result;
 }
 
-StatusPatch cancelling_patch(const Api& api, const TicketDetail& detail, const CancelRequest& request) {
+Settlement cancelled_settlement(const Api& api, const TicketDetail& detail, const CancelRequest& request) {
     const bool preempted = request.reason == "preemption";
+    std::string message = "cancelled: " + request.reason;
+    if (preempted) message = request.preempted_by.empty() ? "preempted" : "preempted by " + request.preempted_by;
+    Settlement ending;
+    ending.ticket_id = request.ticket_id;
+    ending.plan_id = detail.summary.plan_id;
+    ending.outcome = preempted ? Outcome::kPreempted : Outcome::kCancelled;
+    ending.result = cancelled_result(api, detail, request, ending.outcome, message);
+    return ending;
+}
+
+StatusPatch cancelling_patch(const Settlement& ending, const CancelRequest& request) {
     StatusPatch patch;
     patch.ticket_id = request.ticket_id;
     patch.status = TicketStatus::kFailed;
-    patch.outcome = preempted ? Outcome::kPreempted : Outcome::kCancelled;
-    patch.error_message = "cancelled: " + request.reason;
-    if (preempted)
-        patch.error_message = request.preempted_by.empty() ? "preempted" : "preempted by " + request.preempted_by;
-    patch.result_json = cancelled_result(api, detail, request, *patch.outcome, *patch.error_message);
+    patch.outcome = ending.outcome;
+    patch.error_message = ending.result.error_message;
+    patch.result_json = write_result(ending.result);
     patch.actor = request.actor;
-    patch.reason = *patch.error_message;
+    patch.reason = ending.result.error_message;
     patch.unless_ended = true;
     return patch;
+}
+
+// Once more in the engine, in case it was read meanwhile: then the ending is the engine's to tell, else it is told
+// here.
+void tell_ending(Api& api, const CancelRequest& request, const TicketSummary& ended, Settlement ending,
+                 std::shared_ptr<void> under_way) {
+    api.context.engine->cancel(request, [tell = api.context.ended_in_queue, ended, ending = std::move(ending),
+                                         under_way = std::move(under_way)](const Result<CancelAnswer>& in_hand) {
+        if (!in_hand && tell) tell(ended, ending);
+    });
 }
 
 using CancelCallback = std::function<void(Result<CancelAnswer>)>;
 void cancel_round(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,
                   CancelCallback answer, int rounds_left);
 
-// A ticket that is stored but not read yet: ended in the store, and once more in the engine, in case it was read
-// meanwhile.
+// A ticket that is stored but not read yet: ended in the store.
 void cancel_stored(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,
                    CancelCallback answer, int rounds_left) {
     const auto detail = api->context.store->ticket(request.ticket_id);
@@ -129,16 +147,19 @@ void cancel_stored(const std::shared_ptr<Api>& api, const std::shared_ptr<net::L
     if (phase != StoredPhase::kPending && phase != StoredPhase::kExternal) {
         return answer(fail(ErrorCode::kNotFound, "store", "the ticket has ended: " + std::string(to_string(phase))));
     }
-    auto patched = [api, loop, request, answer = std::move(answer), rounds_left](Result<TicketSummary> done) {
+    const auto ending = std::make_shared<const Settlement>(cancelled_settlement(*api, *detail, request));
+    auto patch = cancelling_patch(*ending, request);
+    const auto& hold = api->context.ending_under_way;
+    auto patched = [api, loop, request, answer = std::move(answer), rounds_left, ending,
+                    under_way = hold ? hold() : nullptr](Result<TicketSummary> done) {
         const bool overtaken = !done && done.error().code == ErrorCode::kConflict && rounds_left > 0;
         if (overtaken) return cancel_round(api, loop, request, answer, rounds_left - 1);
         if (!done) return answer(tl::unexpected(std::move(done).error()));
         publish_status(*api, *done, "cancelled before it was read");
-        api->context.engine->cancel(request, [](Result<CancelAnswer>) {});
+        tell_ending(*api, request, *done, *ending, under_way);
         answer(CancelAnswer{true, "the ticket had not been read yet; it is cancelled"});
     };
-    api->context.store->patch_status(cancelling_patch(*api, *detail, request),
-                                     on_loop<TicketSummary>(loop, std::move(patched)));
+    api->context.store->patch_status(std::move(patch), on_loop<TicketSummary>(loop, std::move(patched)));
 }
 
 void cancel_round(const std::shared_ptr<Api>& api, const std::shared_ptr<net::Loop>& loop, CancelRequest request,

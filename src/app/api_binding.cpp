@@ -113,6 +113,8 @@ admin::Routers bind_api(const ApiParts& parts) {
     context.facts.max_retries = static_cast<std::int32_t>(parts.settings.integer("MAX_RETRIES_PER_TICKET"));
     context.facts.started_at = parts.clock.wall_now();
     context.draining = parts.draining;
+    context.ended_in_queue = parts.ended_in_queue;
+    context.ending_under_way = parts.ending_under_way;
     context.config_json = [in_force = parts.settings_in_force] {
         return json::serialize(config::show_json(*in_force(), {true, false}));
     };

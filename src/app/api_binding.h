@@ -45,6 +45,9 @@ struct ApiParts {
     std::function<IsolationReport()> isolation;
     std::string state_dir;
     std::function<bool()> draining;
+    // As in admin::ApiContext.
+    std::function<void(const TicketSummary&, const Settlement&)> ended_in_queue;
+    std::function<std::shared_ptr<void>()> ending_under_way;
 };
 
 [[nodiscard]] admin::Routers bind_api(const ApiParts& parts);

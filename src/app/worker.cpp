@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -312,7 +313,14 @@ Result<void> Worker::serve() {
                    task_types_,
                    [this] { return isolation(); },
                    state_->path().string(),
-                   [this] { return draining_.load(); }};
+                   [this] { return draining_.load(); },
+                   [this](const TicketSummary& ticket, const Settlement& ending) {
+                       boost::asio::dispatch(loop_, [this, ticket, ending] { ended_in_queue(ticket, ending); });
+                   },
+                   [this] {
+                       ++*endings_under_way_;
+                       return std::shared_ptr<void>(nullptr, [count = endings_under_way_](void*) { --*count; });
+                   }};
     admin::Routers routers = bind_api(parts);
     WA_TRY(server_, net::HttpServer::start(std::move(options), std::move(routers.api), std::move(routers.metrics)));
     const net::Endpoints& at = server_->endpoints();
@@ -329,6 +337,25 @@ Result<void> Worker::serve() {
                              "; stop with Ctrl-C (once: finish what runs, twice: cancel and hand back)\n");
     }
     return {};
+}
+
+// The engine never had it, so it cannot tell those who count and show. The event stream was told by the API.
+void Worker::ended_in_queue(const TicketSummary& ticket, const Settlement& ending) {
+    TicketView seen;
+    seen.ticket_id = ticket.ticket_id;
+    seen.plan_id = ticket.plan_id;
+    seen.task_id = ticket.task_id;
+    seen.correlation_id = ending.result.correlation_id;
+    seen.task_type = ticket.task_type;
+    seen.priority = ticket.priority;
+    seen.state = State::kSettled;
+    seen.attempt = ticket.attempts;
+    std::vector<FlowObserver*> counting{metrics_.get(), log_observer_.get()};
+    if (view_) counting.push_back(view_.get());
+    for (FlowObserver* each : counting) {
+        each->outcome_decided(seen, ending);
+        each->ticket_settled(seen, ending);
+    }
 }
 
 // The left-overs of an earlier worker are gone: from here tickets may run (cluster-rule 24).
@@ -516,6 +543,7 @@ void Worker::maybe_finished() {
     if (!context_.command.exit || !submitted_ || pending_submits_ > 0 || draining_ || finished_) return;
     if (!host_->engine()->idle()) return;
     if (store_->health().tickets_open > 0) return;
+    if (*endings_under_way_ > 0) return;  // asked last: what the store just counted as ended may not be told yet
     draining_ = true;
     host_->feed(StartDrain{false, "done"});
 }

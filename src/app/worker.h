@@ -73,6 +73,7 @@ private:
     [[nodiscard]] int interrupted_exit(bool all_ended) const;
     void every_tenth_second();
     void maybe_finished();
+    void ended_in_queue(const TicketSummary& ticket, const Settlement& ending);
     void stop_now();
     int report_and_close();
     EngineOptions engine_options() const;
@@ -118,6 +119,9 @@ private:
     observability::Pulse* pulse_ = nullptr;
     std::atomic<bool> ready_{false};
     std::atomic<bool> draining_{false};
+    // Endings in the queue, by the API, that are not yet told to those who count. Shared with what waits in its
+    // threads.
+    std::shared_ptr<std::atomic<int>> endings_under_way_ = std::make_shared<std::atomic<int>>(0);
     bool submitted_ = false;
     bool finished_ = false;
     bool interrupted_ = false;

@@ -7,6 +7,8 @@
 #include <array>
 #include <boost/json/value.hpp>
 #include <cctype>
+#include <filesystem>
+#include <system_error>
 
 #include "cli/text.h"
 #include "config/values.h"
@@ -40,7 +42,22 @@ using Easy = std::unique_ptr<CURL, EasyEnd>;
 using Multi = std::unique_ptr<CURLM, MultiEnd>;
 using List = std::unique_ptr<curl_slist, ListEnd>;
 
+// libcurl's own words name a host and a port that a socket has not.
+Error no_socket(const Server& server) {
+    const std::filesystem::path path(server.socket_path);
+    std::error_code ignored;
+    const bool there = std::filesystem::exists(path, ignored);
+    Error error = make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService, "connect",
+                             "cannot reach a worker at " + server.label + ": " +
+                                 (there ? "nobody answers on this socket" : "there is no such socket"));
+    error.fix = "start a worker: worker-agents dev";
+    if (path.filename() == "api.sock" && path.has_parent_path())
+        error.fix += " --state-dir " + path.parent_path().string();
+    return error;
+}
+
 Error connect_error(const Server& server, std::string why) {
+    if (!server.socket_path.empty()) return no_socket(server);
     Error error = make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService, "connect",
                              "cannot reach a worker at " + server.label + ": " + std::move(why));
     error.fix = server.found_by == "--server"

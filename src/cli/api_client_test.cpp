@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -100,6 +101,31 @@ TEST(ApiClient, NobodyThere) {
     EXPECT_EQ(exit_code(api.stream("/").error()), 7);
     ApiClient no_host({"http://no-such-host.invalid", {}, {}, "x", {}}, {});
     EXPECT_EQ(exit_code(no_host.get("/").error()), 7);
+}
+
+TEST(ApiClient, ASocketThatIsGoneIsNamedAndSaysHowToStart) {
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("wa-socket-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder);
+    const std::string path = (folder / "api.sock").string();
+    const auto error = [](const std::string& socket) {
+        GlobalOptions global;
+        global.server = "unix://" + socket;
+        const auto answer = ApiClient(*find_server(global, {}), {}).get("/health");
+        EXPECT_FALSE(answer.has_value());
+        EXPECT_EQ(exit_code(answer.error()), 7);
+        EXPECT_THAT(answer.error().message, HasSubstr(socket));
+        EXPECT_THAT(answer.error().message, Not(HasSubstr("localhost")));
+        EXPECT_THAT(answer.error().message, Not(HasSubstr("port")));
+        return answer.error();
+    };
+    EXPECT_THAT(error(path).message, HasSubstr("there is no such socket"));
+    EXPECT_THAT(error(path).fix, HasSubstr("worker-agents dev --state-dir " + folder.string()));
+    // A file that nobody listens on, and one that is not in a state folder.
+    std::ofstream(path) << "";
+    EXPECT_THAT(error(path).message, HasSubstr("nobody answers on this socket"));
+    EXPECT_THAT(error((folder / "other").string()).fix, HasSubstr("worker-agents dev"));
+    std::filesystem::remove_all(folder);
 }
 
 TEST(ApiClient, SilenceEndsAtTheTimeout) {

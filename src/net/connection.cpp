@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/beast/http/error.hpp>
 
 #include "net/stream_state.h"
@@ -174,7 +175,9 @@ void Connection::read() {
 void Connection::on_read(const boost::system::error_code& error, std::size_t bytes) {
     reading_ = false;
     if (phase_ == Phase::kClosed) return;
-    if (error) return close();  // gone, or cut in the middle of a request: nobody is left to answer
+    // Who ends its half in the middle of a request may still read.
+    if (error == boost::asio::error::eof && phase_ == Phase::kReading) return on_cut_short();
+    if (error) return close();  // nobody is left to answer
     in_.commit(bytes);
     process();
 }
@@ -257,6 +260,16 @@ void Connection::on_parse_error(const boost::system::error_code& error) {
         return refuse(problem(505, "only HTTP/1.1 and HTTP/1.0 are spoken here"));
     }
     refuse(problem(400, "not an HTTP request: " + error.message()));
+}
+
+void Connection::on_cut_short() {
+    keep_alive_ = false;
+    if (!header_seen_) {
+        head_request_ = false;
+        return refuse(problem(400, "the request ended within its header"));
+    }
+    refuse(problem(400, "the request ended before its body was complete: " + std::to_string(parser_->body.size()) +
+                            " bytes of it arrived"));
 }
 
 std::string_view Connection::header(std::string_view name) const {

@@ -96,6 +96,7 @@ private:
     bool account_body();
     void release_body();
     void on_parse_error(const boost::system::error_code& error);
+    void on_cut_short();
     void dispatch();
     // Answers before the request was read to its end.
     void refuse(Response response);

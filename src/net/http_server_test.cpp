@@ -373,6 +373,32 @@ TEST(HttpServer, ShorterBodyThanAnnouncedIsCutLongerIsTheNextRequest) {
     EXPECT_EQ(server.posts, 1);
 }
 
+// Who ends its half may still read: it is told.
+TEST(HttpServer, AnEndWithinARequestIs400) {
+    Server server;
+    const auto cut = [&](const std::string& bytes) {
+        RawClient client = RawClient::tcp(server.port());
+        client.send(bytes);
+        client.half_close();
+        const Reply reply = client.read_reply();
+        EXPECT_TRUE(client.ends_within(2s)) << bytes;
+        return reply;
+    };
+    const Reply body = cut(post_head("Content-Length: 100\r\n") + "half");
+    EXPECT_EQ(body.status, 400);
+    EXPECT_EQ(body.headers.at("connection"), "close");
+    EXPECT_NE(body.body.find("4 bytes of it arrived"), std::string::npos) << body.body;
+    EXPECT_EQ(cut(post_head("Transfer-Encoding: chunked\r\n") + "5\r\nhalf").status, 400);
+    EXPECT_EQ(cut(post_head("Content-Length: 100\r\n")).status, 400);
+    EXPECT_EQ(cut("POST /things HTTP/1.1\r\nHost: ").status, 400);
+    EXPECT_EQ(cut("").status, 0);  // nothing was asked
+    // A whole request before the end is answered as ever.
+    EXPECT_EQ(cut(post_head("Content-Length: 2\r\n") + "{}").status, 201);
+    EXPECT_TRUE(eventually([&] { return server->stats().connections == 0; }));
+    EXPECT_EQ(server->stats().body_bytes, 0U);
+    EXPECT_EQ(server.posts, 1);
+}
+
 TEST(HttpServer, SlowlorisIsCut) {
     Server server([](ServerOptions& options) {
         options.request_time = 300ms;

@@ -52,6 +52,52 @@ class Operate(unittest.TestCase):
         self.assertEqual(worker.request("POST", f"/api/v1/tickets/{ids['t1400']}/retry", {})[0], 202)
         self.assertEqual(self.ticket(worker, ids["t1400"])["status"], "PENDING")
 
+    def metric(self, worker, name):
+        text = worker.request("GET", "/metrics")[1]
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + "{"))
+
+    def test_what_was_cancelled_unread_counts_as_failed(self):
+        worker = self.worker({"MAX_CONCURRENT_TASKS": "1", "MAX_CONCURRENT_TICKETS": "1"})
+        tickets = {"hog": sleeper(60)}
+        tickets.update({f"t{n}": sleeper(0) for n in range(1500)})
+        _, ids = self.submit(worker, tickets)
+        for name in ("t1400", "t1450"):
+            self.assertEqual(worker.request("POST", f"/api/v1/tasks/{ids[name]}/cancel", {"reason": "user_request"})[0], 200)
+        cancelled = 'worker_agent_tickets_failed_total{task_type="EXECUTE",error_type="cancelled"}'
+        text = lambda: worker.request("GET", "/metrics")[1]
+        self.assertTrue(wait_until(lambda: f"{cancelled} 2" in text(), 5), text())
+        self.assertEqual(self.metric(worker, "worker_agent_tasks_cancelled_total"), 2)
+
+    def test_exit_fails_when_something_was_cancelled_unread(self):
+        worker = self.worker({"MAX_CONCURRENT_TASKS": "1", "MAX_CONCURRENT_TICKETS": "1"})
+        tickets = {"hog": sleeper(4)}
+        tickets.update({f"t{n}": {"run": ["true"], "runtime": "simulation",
+                                  "parameters": {"simulated_duration_ms": 0}} for n in range(1500)})
+        _, ids = self.submit(worker, tickets)
+        wait_until(lambda: self.ticket(worker, ids["hog"])["status"] == "RUNNING", 5)
+        worker.kill()
+        # Unfinished work of an earlier run counts for --exit.
+        worker.start("--exit", "--allow-simulated")
+        wait_until(lambda: self.ticket(worker, ids["hog"])["status"] == "RUNNING", 5)
+        status, answer = worker.request("POST", f"/api/v1/tasks/{ids['t1450']}/cancel", {"reason": "user_request"})
+        self.assertEqual((status, answer["message"]), (200, "the ticket had not been read yet; it is cancelled"))
+        self.assertEqual(worker.process.wait(60), 3, self.said(worker))
+        self.assertIn("1500 completed, 1 failed", self.said(worker))
+        # One line for each result, this one as well.
+        self.assertIn(f'{{"ticket_id":"{ids["t1450"]}","status":"FAILED"', (worker.folder / "log").read_text())
+
+    def test_the_worker_of_a_ticket_is_the_one_that_ran_it(self):
+        worker = self.worker({"AGENT_ID": "first"})
+        plan_id, ids = self.submit(worker, {"a": sleeper(0)})
+        ended = lambda: self.ticket(worker, ids["a"])["status"] == "COMPLETED"
+        self.assertTrue(wait_until(ended, 10))
+        rows = lambda: worker.request("GET", f"/api/v1/tickets?plan_id={plan_id}")[1]["tickets"]
+        self.assertEqual((self.ticket(worker, ids["a"])["worker"], rows()[0]["worker"]), ("first", "first"))
+        worker.stop()
+        worker.settings["AGENT_ID"] = "second"
+        worker.start()
+        self.assertEqual((self.ticket(worker, ids["a"])["worker"], rows()[0]["worker"]), ("first", None))
+
     def test_a_cancel_wins_or_comes_too_late_but_never_gets_lost(self):
         worker = self.worker({"MAX_CONCURRENT_TASKS": "1", "MAX_CONCURRENT_TICKETS": "1"})
         plan_id, ids = self.submit(worker, {f"t{n}": sleeper(0.05) for n in range(300)})

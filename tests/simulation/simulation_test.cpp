@@ -74,6 +74,7 @@ const char* const kSometimes[] = {
     "drained",
     "unstoppable",
     "asked_again",
+    "limits_changed",
     "adopted",
     "adopted_when_over",
     "adopted_other_number",

@@ -221,7 +221,7 @@ void World::fault() {
     if (calm_) return;
     const std::size_t index = random_.below(worker_count_);
     Worker* worker = workers_[index].get();
-    switch (random_.below(8)) {
+    switch (random_.below(9)) {
         case 0: crash(index); break;
         case 1:
         case 2: rebalance(); break;
@@ -258,6 +258,21 @@ void World::fault() {
                 ask_again();
                 disk_full_ = !disk_full_;
                 mark("disk_full");
+            }
+            break;
+        case 8:
+            if (worker != nullptr) {
+                ChangeLimits limits;
+                limits.max_concurrent_tasks = 1 + random_.below(engine_options_.max_concurrent_tasks);
+                limits.max_concurrent_tickets =
+                    limits.max_concurrent_tasks +
+                    random_.below(1 + engine_options_.max_concurrent_tickets - limits.max_concurrent_tasks);
+                limits.pause_threshold = 0.5 + random_.unit() / 2;
+                limits.resume_threshold = random_.unit() / 2;
+                mark("limits_changed");
+                note("limits of w" + std::to_string(index) + ": " + std::to_string(limits.max_concurrent_tasks) +
+                     " slots, window " + std::to_string(limits.max_concurrent_tickets));
+                feed(*worker, limits);
             }
             break;
         default: break;

@@ -182,6 +182,7 @@ TicketSummary summarize(const TicketRow& row, const PlanRow* plan) {
     out.created_at = row.created_at;
     out.submitted_at = row.submitted_at;
     out.started_at = row.started_at;
+    out.last_attempt_at = row.attempt_at;
     out.ended_at = row.ended_at;
     out.actual_duration_ms = row.duration_ms;
     return out;

@@ -124,9 +124,10 @@ struct TicketSummary {
     std::int32_t deliveries = 0;  // how often a worker died under it since its last (re)submission (rule 4)
     std::int32_t submissions = 1;
     EpochMillis created_at = 0;
-    EpochMillis submitted_at = 0;  // the last (re)submission
-    EpochMillis started_at = 0;    // first attempt since then; 0 = not yet
-    EpochMillis ended_at = 0;      // 0 = open
+    EpochMillis submitted_at = 0;     // the last (re)submission
+    EpochMillis started_at = 0;       // first attempt since then; 0 = not yet
+    EpochMillis last_attempt_at = 0;  // start of the latest attempt since then; 0 = not yet
+    EpochMillis ended_at = 0;         // 0 = open
     std::int64_t actual_duration_ms = 0;
     std::string error;    // of the last ending, empty when none; at most 1,024 bytes
     std::string payload;  // canonical wire JSON; only when asked for (TicketQuery::with_payload, detail)

@@ -20,6 +20,7 @@
 #include "adapters/embedded_store/store.h"
 #include "adapters/task_logs/file_task_logs.h"
 #include "admin/api.h"
+#include "core/codec/result_json.h"
 #include "net/http_server.h"
 #include "net/testing/raw_client.h"
 
@@ -169,7 +170,7 @@ public:
             [&done](SinkInput input) {
                 if (const auto* result = std::get_if<CommitResult>(&input)) done.set_value(result->status);
             },
-            {[](const ExecutionResult&) { return std::string("{}"); },
+            {[](const ExecutionResult& result) { return write_result(result); },
              [](const Ticket&) { return std::string("{}"); }});
         sink.commit(batch);
         EXPECT_EQ(done.get_future().get(), CommitStatus::kCommitted);
@@ -224,5 +225,23 @@ public:
     std::vector<std::pair<std::string, std::string>> routes;
     std::unique_ptr<net::HttpServer> server;
 };
+
+inline constexpr std::string_view kPlan = R"(plan: hello
+tickets:
+  a: { type: EXECUTE, run: ["true"] }
+  b: { type: EXECUTE, needs: [a], run: ["true"] }
+  c: { type: EXECUTE, needs: [a], run: ["true"] }
+  d: { type: EXECUTE, needs: [b, c], run: ["true"] }
+)";
+
+// Its body, which must be a problem report.
+inline boost::json::object problem(const Reply& reply) {
+    EXPECT_EQ(reply.headers.at("content-type"), "application/problem+json") << reply.body;
+    const boost::json::object body = World::object(reply);
+    for (const char* key : {"type", "title", "status", "detail"})
+        EXPECT_TRUE(body.contains(key)) << key;
+    EXPECT_EQ(body.at("status").as_int64(), reply.status);
+    return body;
+}
 
 }  // namespace wa::admin::testing

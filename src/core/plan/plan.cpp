@@ -42,6 +42,8 @@ constexpr std::size_t kMaxShownCycle = 12;
 constexpr std::size_t kMaxSuggestions = 20;
 constexpr std::size_t kSlugBytes = 64;
 constexpr std::size_t kPlanIdCharacters = 8;
+// Crockford's digits: nothing that looks like something else.
+constexpr std::string_view kPlanIdDigits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 constexpr std::uint32_t kNowhere = 0xFFFF'FFFF;
 
 std::string_view view(json::string_view text) {
@@ -128,12 +130,31 @@ std::string slug(std::string_view name) {
     return out.empty() ? "plan" : out;
 }
 
-// Crockford's digits: nothing that looks like something else.
 std::string random_suffix(Random& random) {
-    constexpr std::string_view kDigits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     std::string out;
     for (std::size_t i = 0; i < kPlanIdCharacters; ++i)
-        out += kDigits[random.below(kDigits.size())];
+        out += kPlanIdDigits[random.below(kPlanIdDigits.size())];
+    return out;
+}
+
+// The same ids give the same characters, whatever their order: a plan that is sent again is then found again.
+std::string suffix_of_ids(std::vector<std::string_view> ids) {
+    constexpr std::uint64_t kOffset = 14'695'981'039'346'656'037ULL;  // FNV-1a
+    constexpr std::uint64_t kPrime = 1'099'511'628'211ULL;
+    std::ranges::sort(ids);
+    std::uint64_t hash = kOffset;
+    const auto add = [&](unsigned char byte) { hash = (hash ^ byte) * kPrime; };
+    for (const std::string_view id : ids) {
+        for (const char c : id)
+            add(static_cast<unsigned char>(c));
+        add(static_cast<unsigned char>(id.size()));  // ids have at most 255 bytes
+        add(0);
+    }
+    // The low bits of this hash know little of the last bytes' high ones.
+    hash = (hash ^ (hash >> 31U)) * 0x9E37'79B9'7F4A'7C15ULL;
+    std::string out;
+    for (std::size_t i = 0; i < kPlanIdCharacters; ++i, hash <<= 5U)
+        out += kPlanIdDigits[hash >> 59U];
     return out;
 }
 
@@ -246,6 +267,7 @@ private:
         if (made_up_correlation_) correlation_id_ = uuid4(context_.random);
         read_plan_id(object);
         read_tickets(object);
+        if (!plan_id_given_ && !ticket_id_made_up_ && !plan_.tickets.empty()) take_plan_id_from_tickets();
     }
 
     void check_root_keys(const json::object& root, const PlanObject& object) {
@@ -263,6 +285,21 @@ private:
         }
         plan_id_given_ = !plan_.plan_id.empty();
         if (!plan_id_given_) plan_.plan_id = slug(plan_.name) + "-" + random_suffix(context_.random);
+    }
+
+    // Who names every ticket means the same plan when all of it is sent again; a made-up id would make it another one.
+    void take_plan_id_from_tickets() {
+        std::vector<std::string_view> ids;
+        ids.reserve(plan_.tickets.size());
+        for (const PlanTicket& each : plan_.tickets)
+            ids.emplace_back(each.ticket.ticket_id);
+        adopt_plan_id(slug(plan_.name) + "-" + suffix_of_ids(std::move(ids)));
+    }
+
+    void adopt_plan_id(const std::string& plan_id) {
+        plan_.plan_id = plan_id;
+        for (PlanTicket& each : plan_.tickets)
+            each.ticket.plan_id = plan_id;
     }
 
     void read_tickets(const PlanObject& object) {
@@ -390,11 +427,11 @@ private:
         auto parsed = parse_ticket_value(value, limits);
         if (!parsed) return;
         Ticket ticket = std::move(*parsed);
-        if (ticket.ticket_id.empty()) ticket.ticket_id = uuid4(context_.random);
+        if (ticket.ticket_id.empty()) ticket.ticket_id = made_up_ticket_id();
         if (ticket.created_at == 0) ticket.created_at = context_.now;
         const bool made_up = ticket.correlation_id.empty() && made_up_correlation_;
         if (ticket.correlation_id.empty()) ticket.correlation_id = correlation_id_;
-        adopt_plan_id(ticket, value, prefix);
+        agree_on_plan_id(ticket, value, prefix);
         plan_.tickets.push_back({ticket.task_id, std::move(ticket), made_up, false});
         PlanTicket& stored = plan_.tickets.back();
         if (stored.name.empty() || names_.contains(stored.name)) {
@@ -416,14 +453,12 @@ private:
     }
 
     // All tickets of a plan carry its id: the file's, else the one that the first ticket brings.
-    void adopt_plan_id(Ticket& ticket, const json::value& value, const std::string& prefix) {
+    void agree_on_plan_id(Ticket& ticket, const json::value& value, const std::string& prefix) {
         if (ticket.plan_id.empty()) {
             ticket.plan_id = plan_.plan_id;
         } else if (!plan_id_given_) {
-            plan_.plan_id = ticket.plan_id;
             plan_id_given_ = true;
-            for (auto& earlier : plan_.tickets)
-                earlier.ticket.plan_id = plan_.plan_id;
+            adopt_plan_id(ticket.plan_id);
         } else if (ticket.plan_id != plan_.plan_id) {
             problems_.error(
                 "invalid-ticket",
@@ -460,9 +495,14 @@ private:
         }
     }
 
+    std::string made_up_ticket_id() {
+        ticket_id_made_up_ = true;
+        return uuid4(context_.random);
+    }
+
     Ticket expand(const PlanEntry& entry, std::string_view name, const PlanScope& scope, const json::value& at) {
         Ticket ticket;
-        ticket.ticket_id = entry.ticket_id.empty() ? uuid4(context_.random) : entry.ticket_id;
+        ticket.ticket_id = entry.ticket_id.empty() ? made_up_ticket_id() : entry.ticket_id;
         ticket.plan_id = plan_.plan_id;
         ticket.intent_id = intent_id_;
         ticket.decision_id = decision_id_;
@@ -757,6 +797,7 @@ private:
     std::size_t share_ = 0;   // bytes that each ticket gets from `defaults` and the plan
     std::size_t shared_ = 0;  // of the tickets so far
     bool plan_id_given_ = false;
+    bool ticket_id_made_up_ = false;
     std::vector<Node> nodes_;
     // Ordered, not hashed: names come from outside, and no choice of names may make the look-ups slow.
     std::map<std::string_view, std::uint32_t> names_;  // into nodes_

@@ -11,7 +11,9 @@
 // Keys of the file (schemas/plan.schema.json describes the same ones; a test keeps both alike):
 //
 //   plan            name of the plan; default: the caller's (a file's name)
-//   plan_id         id of the plan; default: the name and eight random characters
+//   plan_id         id of the plan; default: the name and eight characters, random ones or, when every ticket brings
+//   its
+//                   own id, made from those ids: the same plan sent again is then the same
 //   description     for people
 //   intent_id, decision_id, correlation_id   copied to every ticket; a correlation id is made up when absent
 //   metadata        text by key, copied to every ticket

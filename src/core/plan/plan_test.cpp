@@ -470,6 +470,39 @@ TEST(ReadPlan, ListOfNamedTickets) {
                    "in ticket \"a\"");
 }
 
+// Sent again, it must be the same plan: 409 would follow from another plan id in every ticket.
+TEST(ReadPlan, TicketsThatAllBringIdsMakeThePlansId) {
+    std::uint64_t seed = 0;  // another one at each reading
+    const auto id_of = [&seed](const std::string& text) {
+        const auto document = read_json_document(text);
+        SeededRandom random(++seed);
+        const PlanReading reading = read_plan(*document, PlanContext{random, kNow, "plan.json", "plan"});
+        if (!reading.plan) return "no plan " + std::to_string(seed);
+        for (const PlanTicket& each : reading.plan->tickets)
+            EXPECT_EQ(each.ticket.plan_id, reading.plan->plan_id);
+        return reading.plan->plan_id;
+    };
+    const std::string plan =
+        R"({"plan":"p","tickets":{"a":{"ticket_id":"i-1","run":"x"},"b":{"ticket_id":"i-2","run":"y"}}})";
+    const std::string id = id_of(plan);
+    EXPECT_THAT(id, MatchesRegex("p-[0-9A-Z]{8}"));
+    EXPECT_EQ(id_of(plan), id);
+    EXPECT_EQ(
+        id_of(
+            R"({"plan":"p","tickets":[{"name":"b","ticket_id":"i-2","run":"y"},{"name":"a","ticket_id":"i-1","run":"x"}]})"),
+        id);
+    // Other ids, or ids cut elsewhere, are another plan.
+    EXPECT_NE(id_of(R"({"plan":"p","tickets":{"a":{"ticket_id":"i-1","run":"x"}}})"), id);
+    EXPECT_NE(id_of(R"({"plan":"p","tickets":{"a":{"ticket_id":"i-1i","run":"x"},"b":{"ticket_id":"-2","run":"y"}}})"),
+              id);
+    // With one id made up, so is the plan's.
+    const std::string half = R"({"plan":"p","tickets":{"a":{"ticket_id":"i-1","run":"x"},"b":{"run":"y"}}})";
+    EXPECT_NE(id_of(half), id_of(half));
+    // Wire tickets as well.
+    const std::string wire = R"({"tickets":[{"ticket_id":"t-1","task_id":"a","task_type":"EXECUTE"}]})";
+    EXPECT_EQ(id_of(wire), id_of(wire));
+}
+
 TEST(ReadPlan, WireTickets) {
     const Plan plan = quiet(R"({"tickets":[
         {"ticket_id":"t-1","task_id":"a","task_type":"EXECUTE","plan_id":"p-9","unknown":1,"correlation_id":"c"},
