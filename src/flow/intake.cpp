@@ -21,7 +21,8 @@ void Engine::on_record(Record& record) {
     const auto found = partitions_.find(record.position.partition);
     if (found == partitions_.end() || found->second.epoch != record.epoch || found->second.releasing) return;
     Partition& partition = found->second;
-    const bool unfinished = partition.tracker.read(record.position.offset);
+    // A sink that knows each ticket's row needs no offsets, and its source may deliver the urgent ones first.
+    const bool unfinished = !sink_traits_.wants_offsets || partition.tracker.read(record.position.offset);
     if (!unfinished && !broken(Variant::kIgnoreFinishedSet)) return;
 
     const Slot slot = new_record();

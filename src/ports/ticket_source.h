@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "core/ticket/ticket.h"
 
 namespace wa {
 
@@ -44,6 +45,7 @@ struct Record {
     // Somebody asked for this ticket to run once more, although it may have completed: what is remembered of its ending
     // is void. Only a source that has judged that itself says so.
     bool run_again = false;
+    Priority priority = Priority::kNormal;  // as far as the source knows it; the engine goes by the ticket itself
 };
 
 class TicketSource {

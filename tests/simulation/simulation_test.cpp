@@ -74,6 +74,7 @@ const char* const kSometimes[] = {
     "drained",
     "unstoppable",
     "asked_again",
+    "delivered_ahead",
     "limits_changed",
     "adopted",
     "adopted_when_over",

@@ -423,9 +423,17 @@ void World::deliver_next(Worker& worker) {
     if (!worker.open) return;
     if (!cluster_) {
         Worker::Assigned& assigned = worker.assigned.at(0);
-        const auto row = rows_.lower_bound(assigned.next);
+        auto row = rows_.lower_bound(assigned.next);
+        while (row != rows_.end() && worker.ahead.contains(row->first))
+            ++row;
         if (row == rows_.end()) return;
-        assigned.next = row->first + 1;
+        const auto urgent = rows_.lower_bound(row->first + 1 + static_cast<Offset>(random_.below(5)));
+        if (random_.chance(0.1) && urgent != rows_.end() && worker.ahead.insert(urgent->first).second) {
+            row = urgent;
+            mark("delivered_ahead");
+        } else {
+            assigned.next = row->first + 1;
+        }
         Record record{SourcePosition{0, row->first},
                       assigned.epoch,
                       row->second.id,

@@ -27,6 +27,7 @@ struct World::Worker {
     bool delivering = false;
     bool draining = false;
     std::size_t reader_position = 0;
+    std::set<Offset> ahead;  // embedded: delivered before their turn
     struct Assigned {
         Epoch epoch = 0;
         Offset next = 0;

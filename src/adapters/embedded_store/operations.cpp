@@ -97,6 +97,7 @@ protected:
             record.key = done.ticket_id;
             record.payload = std::move(request_.tickets[n].payload);
             record.timestamp = now_;
+            record.priority = request_.tickets[n].priority;
             feed.records.push_back(std::move(record));
         }
     }

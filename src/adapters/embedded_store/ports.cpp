@@ -1,7 +1,7 @@
 #include "adapters/embedded_store/ports.h"
 
 #include <algorithm>
-#include <deque>
+#include <map>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -15,6 +15,18 @@ namespace {
 
 constexpr Duration kReadAgain = std::chrono::seconds(1);
 constexpr Epoch kOnlyEpoch = 1;
+constexpr std::size_t kMaxAhead = 4096;
+
+// How many tickets that came before it one of this priority may overtake.
+Offset head_start(Priority priority) {
+    switch (priority) {
+        case Priority::kLow: return -1'000;
+        case Priority::kNormal: return 0;
+        case Priority::kHigh: return 1'000;
+        case Priority::kCritical: return 100'000;
+    }
+    return 0;
+}
 
 // The way back to the loop for answers that come from other threads. After shut() returned nothing is posted any more,
 // so the loop may go once the ports are gone, whatever the store's threads still have in hand.
@@ -55,6 +67,8 @@ struct EmbeddedSource::State : std::enable_shared_from_this<EmbeddedSource::Stat
     void read();
     void read_if_short();
     void take(std::vector<Record>& records);
+    void take_urgent(const std::vector<Record>& records);
+    void insert(Record record);
     void withdraw(Offset offset);
     void wake();
     void pump();
@@ -66,7 +80,9 @@ struct EmbeddedSource::State : std::enable_shared_from_this<EmbeddedSource::Stat
     std::shared_ptr<Mailbox> mailbox;
     std::function<void(SourceInput)> deliver;
     EmbeddedSourceLimits limits;
-    std::deque<Record> buffer;
+    // In the order of delivery: who came first, with a head start for the urgent, so that nobody waits for ever.
+    std::map<std::pair<Offset, Offset>, Record> buffer;
+    std::set<Offset> ahead;  // urgent ones that were taken before their turn to be read
     std::size_t buffered_bytes = 0;
     Offset next = 0;
     Offset known_end = 0;
@@ -82,24 +98,38 @@ struct EmbeddedSource::State : std::enable_shared_from_this<EmbeddedSource::Stat
 
 void EmbeddedSource::State::take(std::vector<Record>& records) {
     for (auto& record : records) {
-        record.epoch = kOnlyEpoch;
-        buffered_bytes += record.payload.size();
-        buffer.push_back(std::move(record));
+        if (ahead.erase(record.position.offset) == 0) insert(std::move(record));
     }
+}
+
+// The queue is longer than what is kept in memory: what is urgent does not wait until it is read.
+void EmbeddedSource::State::take_urgent(const std::vector<Record>& records) {
+    for (const auto& record : records) {
+        if (record.priority < Priority::kHigh || record.position.offset < next) continue;
+        if (!has_room() || ahead.size() >= kMaxAhead) return;
+        if (ahead.insert(record.position.offset).second) insert(record);
+    }
+}
+
+void EmbeddedSource::State::insert(Record record) {
+    record.epoch = kOnlyEpoch;
+    buffered_bytes += record.payload.size();
+    const Offset offset = record.position.offset;
+    buffer.emplace(std::pair(offset - head_start(record.priority), offset), std::move(record));
 }
 
 void EmbeddedSource::State::withdraw(Offset offset) {
     if (reading) withdrawn_while_reading.insert(offset);
     const auto found = std::find_if(buffer.begin(), buffer.end(),
-                                    [offset](const Record& record) { return record.position.offset == offset; });
+                                    [offset](const auto& entry) { return entry.first.second == offset; });
     if (found == buffer.end()) return;
-    buffered_bytes -= found->payload.size();
+    buffered_bytes -= found->second.payload.size();
     buffer.erase(found);
 }
 
 // Fresh records may be taken only when they follow right upon what has passed; otherwise the file has them.
 void EmbeddedSource::State::apply(store::Feed& feed) {
-    if (!feed.complete || feed.after != next || !has_room()) return;
+    if (!feed.complete || feed.after != next || !has_room()) return take_urgent(feed.records);
     next = feed.end;
     take(feed.records);
 }
@@ -157,6 +187,7 @@ void EmbeddedSource::State::on_read(Result<store::QueueSlice>& slice) {
     }
     next = slice->exhausted ? slice->end : slice->records.back().position.offset + 1;
     take(slice->records);
+    ahead.erase(ahead.begin(), ahead.lower_bound(next));
     for (const auto& feed : std::exchange(fed_while_reading, {}))
         apply(*feed);
     for (const Offset offset : withdrawn_while_reading)
@@ -181,8 +212,8 @@ void EmbeddedSource::State::wake() {
 void EmbeddedSource::State::pump() {
     pumping = false;
     for (std::size_t n = 0; n < limits.records_per_turn && open && !buffer.empty(); ++n) {
-        Record record = std::move(buffer.front());
-        buffer.pop_front();
+        Record record = std::move(buffer.begin()->second);
+        buffer.erase(buffer.begin());
         buffered_bytes -= record.payload.size();
         deliver(std::move(record));
     }

@@ -119,6 +119,49 @@ TEST_F(PortsTest, EachTicketOnceInOrderWithAnyBufferSizes) {
     }
 }
 
+TEST_F(PortsTest, TheUrgentOvertakeAndTheUnimportantStepBack) {
+    Engine engine(*store_);
+    engine.start();
+    ASSERT_TRUE(engine.loop.run_until([&] { return !engine.assigned.empty(); }));
+    engine.source->set_open(false);
+    std::vector<NewTicket> tickets;
+    for (const char* id : {"low", "a", "b", "high", "critical"})
+        tickets.push_back(make_ticket(id));
+    tickets[0].priority = Priority::kLow;
+    tickets[3].priority = Priority::kHigh;
+    tickets[4].priority = Priority::kCritical;
+    ASSERT_TRUE(submit(make_request(std::move(tickets), "plan-1")));
+    engine.loop.run_for(std::chrono::milliseconds(50));
+    engine.source->set_open(true);
+    ASSERT_TRUE(engine.wait_records(5));
+    EXPECT_EQ(keys(engine), (std::vector<std::string>{"critical", "high", "a", "b", "low"}));
+}
+
+TEST_F(PortsTest, AnUrgentTicketDoesNotWaitUntilALongQueueIsRead) {
+    submit_many(60);
+    EmbeddedSourceLimits limits;
+    limits.read_ahead = 4;
+    limits.buffered_records = 8;
+    Engine engine(*store_, false, limits);
+    engine.start();
+    ASSERT_TRUE(engine.loop.run_until([&] { return !engine.assigned.empty(); }));
+    engine.source->set_open(false);
+    std::vector<NewTicket> tickets{make_ticket("late"), make_ticket("urgent")};
+    tickets[1].priority = Priority::kCritical;
+    ASSERT_TRUE(submit(make_request(std::move(tickets), "plan-2")));
+    engine.loop.run_for(std::chrono::milliseconds(50));
+    const std::size_t before = engine.records.size();
+    ASSERT_LT(before, 20U);
+    engine.source->set_open(true);
+    ASSERT_TRUE(engine.wait_records(62));
+    engine.loop.run_for(std::chrono::milliseconds(20));
+    ASSERT_EQ(engine.records.size(), 62U);
+    EXPECT_EQ(engine.records[before].key, "urgent");
+    const std::vector<std::string> seen = keys(engine);
+    EXPECT_EQ(std::set<std::string>(seen.begin(), seen.end()).size(), 62U);
+    EXPECT_EQ(seen.back(), "late");
+}
+
 TEST_F(PortsTest, AnIntentIsDurableBeforeItIsAnswered) {
     submit_many(1);
     Engine engine(*store_);

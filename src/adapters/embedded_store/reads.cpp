@@ -752,6 +752,7 @@ Result<QueueSlice> read_queue(const ReadContext& in, Offset from, std::size_t re
         record.payload = std::move(stored.payload);
         record.timestamp = row.submitted_at;
         record.requeue_round = row.round;
+        record.priority = row.priority;
         record.run_again = row.submissions > 1;  // a repeat that nobody asked for is answered, not queued
         record.attempts_made = row.attempts;
         record.attempts_burned = row.burned;
