@@ -18,8 +18,8 @@ constexpr double kMaxPort = 65'535;
 // clang-format off
 constexpr auto kSettings = std::to_array<SettingSpec>({
     // ---- identity and environment
-    {.name = "SERVICE_NAME", .type = kString, .part = Part::kGeneral, .fallback = "worker-agents", .help = "service name in logs and registration"},
-    {.name = "SERVICE_VERSION", .type = kString, .part = Part::kGeneral, .fallback = "1.0.0", .help = "version shown in registration, User-Agent and status"},
+    {.name = "SERVICE_NAME", .type = kString, .part = Part::kServiceRegistry, .fallback = "worker-agents", .help = "service name in logs and registration"},
+    {.name = "SERVICE_VERSION", .type = kString, .part = Part::kServiceRegistry, .fallback = "1.0.0", .help = "version shown in registration, User-Agent and status"},
     {.name = "AGENT_ID", .type = kString, .part = Part::kGeneral, .help = "own id in results and status (letters, digits, . _ -; at most 128); unset = a random UUID at each start"},
     {.name = "NAMESPACE", .type = kString, .part = Part::kGeneral, .fallback = "neural-hive-execution", .help = "namespace that is registered; POD_NAMESPACE wins when it is set and not \"default\""},
     {.name = "POD_NAMESPACE", .type = kString, .part = Part::kGeneral, .help = "namespace of the pod (downward API); see NAMESPACE"},
@@ -35,7 +35,7 @@ constexpr auto kSettings = std::to_array<SettingSpec>({
 
     // ---- capabilities and concurrency
     {.name = "SUPPORTED_TASK_TYPES", .type = kList, .part = Part::kEngine, .fallback = "BUILD,DEPLOY,TEST,VALIDATE,EXECUTE", .help = "task types that are accepted", .choices = "BUILD|DEPLOY|TEST|VALIDATE|EXECUTE|COMPENSATE|QUERY|TRANSFORM", .required = true},
-    {.name = "CAPABILITIES", .type = kList, .part = Part::kEngine, .fallback = "python,terraform,kubernetes,read,write,compute,analyze,transform,test,code,security,scan,compliance,deploy", .help = "what this worker offers; tickets may require some of it", .required = true},
+    {.name = "CAPABILITIES", .type = kList, .part = Part::kServiceRegistry, .fallback = "python,terraform,kubernetes,read,write,compute,analyze,transform,test,code,security,scan,compliance,deploy", .help = "what this worker offers; tickets may require some of it", .required = true},
     {.name = "MAX_CONCURRENT_TASKS", .type = kInt, .part = Part::kEngine, .fallback = "5", .help = "tickets that run at the same time (slots)", .min = 1, .max = 1024, .reloadable = true, .common = true},
     {.name = "TASK_TIMEOUT_MULTIPLIER", .type = kFloat, .part = Part::kEngine, .fallback = "1.5", .help = "factor on a ticket's sla.timeout_ms", .min = 0.1, .max = 10},
     {.name = "MAX_CONCURRENT_TICKETS", .type = kInt, .part = Part::kEngine, .fallback = "10", .help = "tickets taken and not finished (in flight)", .min = 1, .max = 10'000, .reloadable = true, .common = true},
@@ -77,7 +77,7 @@ constexpr auto kSettings = std::to_array<SettingSpec>({
     {.name = "RUNTIME_FALLBACK_CHAIN", .type = kList, .part = Part::kRuntimeChoice, .fallback = "k8s,docker,local,simulation", .help = "runtimes to try, in order, when one is unavailable before the work began", .choices = "k8s|docker|lambda|local|simulation"},
     {.name = "RUNTIME_FALLBACK_ON", .type = kEnum, .part = Part::kRuntimeChoice, .fallback = "unavailable", .help = "when the next runtime is tried", .choices = "unavailable|any_error"},
     {.name = "SIMULATION_POLICY", .type = kEnum, .part = Part::kRuntimeChoice, .fallback = "allow", .help = "may a run be simulated (always labelled as such)", .choices = "allow|deny", .strict_fallback = "deny"},
-    {.name = "EXECUTE_ALLOWED_IMAGES", .type = kList, .part = Part::kRuntimeChoice, .fallback = "*", .help = "images that container runtimes may run (patterns)"},
+    {.name = "EXECUTE_ALLOWED_IMAGES", .type = kList, .part = Part::kDocker, .fallback = "*", .help = "images that container runtimes may run (patterns)"},
 
     // ---- EXECUTE: local runtime
     {.name = "LOCAL_RUNTIME_ENABLED", .type = kBool, .part = Part::kLocalRuntime, .fallback = "true", .help = "run EXECUTE tickets as processes of this machine"},
@@ -338,7 +338,7 @@ constexpr auto kParts = std::to_array<PartSpec>({
     {Part::kEngine, "engine", true},
     {Part::kLocalRuntime, "EXECUTE local", true},
     {Part::kRuntimeChoice, "EXECUTE", true},
-    {Part::kTest, "TEST", true},
+    {Part::kTest, "TEST", false},
     {Part::kHttp, "HTTP", true},
     {Part::kLogging, "logs", true},
     {Part::kMetrics, "metrics", true},

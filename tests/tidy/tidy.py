@@ -246,6 +246,18 @@ class TheTree(unittest.TestCase):
         self.assertIn("src/core/ticket/ticket.h", self.files)
         self.assertGreater(sum(name.startswith("src/") for name in self.files), 100)
 
+    def test_settings_that_count_as_built_are_read(self):
+        """`config show` calls a setting built by its part; then something must read it."""
+        table = self.files["src/config/table.cpp"]
+        built = {part: word == "true" for part, word in re.findall(r'\{Part::(\w+), "[^"]*", (true|false)\}', table)}
+        self.assertGreater(sum(built.values()), 5)
+        settings = re.findall(r'\{\.name = "(\w+)", \.type = \w+, \.part = Part::(\w+)', table)
+        self.assertGreater(len(settings), 100)
+        code = "\n".join(text for name, text in self.files.items()
+                         if name.startswith("src/") and name != "src/config/table.cpp" and not is_test(name))
+        unread = [name for name, part in settings if built[part] and f'"{name}"' not in code]
+        self.assertEqual(unread, [])
+
     def test_includes_point_inward(self):
         self.check(include_problems)
 
