@@ -2,14 +2,12 @@
 
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
 import time
 import unittest
 
-from harness import BINARY, Worker, wait_until
+from harness import BINARY, Worker, on_terminal, wait_until
 
 PLAN = """plan: hello
 tickets:
@@ -52,28 +50,8 @@ class ClientCommands(unittest.TestCase):
         return subprocess.Popen([BINARY, "--state-dir", str(self.worker.state), *arguments], env=environment, text=True,
                                 stdin=subprocess.DEVNULL, **options)
 
-    def on_terminal(self, *arguments, limit=60):
-        """Runs a command on a terminal of 100 by 30; gives the exit code and what was drawn."""
-        child, terminal = pty.fork()
-        if child == 0:
-            os.environ["TERM"] = "xterm-256color"
-            os.environ.pop("NO_COLOR", None)
-            os.execv(BINARY, [BINARY, "--state-dir", str(self.worker.state), *arguments])
-        drawn = b""
-        end = time.monotonic() + limit
-        while time.monotonic() < end:
-            if not select.select([terminal], [], [], 0.2)[0]:
-                continue
-            try:
-                piece = os.read(terminal, 65536)
-            except OSError:
-                break
-            if not piece:
-                break
-            drawn += piece
-        _, status = os.waitpid(child, 0)
-        os.close(terminal)
-        return os.waitstatus_to_exitcode(status), drawn.decode("utf-8", "replace")
+    def on_terminal(self, *arguments):
+        return on_terminal(["--state-dir", str(self.worker.state), *arguments], {"TERM": "xterm-256color"})
 
     def test_submit_prints_ids_on_stdout_and_hints_on_stderr(self):
         done = self.submitted(PLAN)

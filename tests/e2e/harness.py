@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import pathlib
+import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -133,3 +135,33 @@ def wait_until(condition, limit=60.0, every=0.05):
             return value
         time.sleep(every)
     return condition()
+
+
+def on_terminal(arguments, environment, keys=(), limit=60):
+    """Runs the binary on a terminal; gives the exit code and all that was drawn.
+
+    `keys` are pairs: when the first has been drawn (and some frames more), the second is typed."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update(environment)
+        os.environ.pop("NO_COLOR", None)
+        os.execv(BINARY, [BINARY, *arguments])
+    drawn, keys, end = b"", list(keys), time.monotonic() + limit
+    while time.monotonic() < end:
+        if keys and keys[0][0] in drawn:
+            time.sleep(0.3)
+            os.write(terminal, keys.pop(0)[1])
+        if not select.select([terminal], [], [], 0.1)[0]:
+            continue
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        drawn += piece
+    else:
+        os.kill(child, signal.SIGKILL)  # nothing that was started is left
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), drawn.decode("utf-8", "replace")

@@ -2,15 +2,13 @@
 
 import collections
 import os
-import pty
-import select
 import signal
 import subprocess
 import threading
 import time
 import unittest
 
-from harness import BINARY, Worker, wait_until
+from harness import BINARY, Worker, on_terminal, wait_until
 
 
 def sleeper(seconds, needs=()):
@@ -208,30 +206,8 @@ class Operate(unittest.TestCase):
         self.assertRegex(self.said(worker), r"drained in \d+\.\d s: 1 finished, 0 handed back")
 
     def on_terminal(self, worker, term, *keys):
-        """`dev --example slow-log --exit` on a terminal. Each key is pressed once its text is on the screen; gives exit code
-        and what was drawn."""
-        child, terminal = pty.fork()
-        if child == 0:
-            os.environ.update(worker.settings, TERM=term)
-            os.environ.pop("NO_COLOR", None)
-            os.execv(BINARY, [BINARY, "dev", "--state-dir", str(worker.state), "--example", "slow-log", "--exit"])
-        drawn, began, keys = b"", time.monotonic(), list(keys)
-        while time.monotonic() - began < 30:
-            if keys and keys[0][0] in drawn:
-                time.sleep(0.3)  # some frames more
-                os.write(terminal, keys.pop(0)[1])
-            if not select.select([terminal], [], [], 0.1)[0]:
-                continue
-            try:
-                piece = os.read(terminal, 65536)
-            except OSError:
-                break
-            if not piece:
-                break
-            drawn += piece
-        _, status = os.waitpid(child, 0)
-        os.close(terminal)
-        return os.waitstatus_to_exitcode(status), drawn.decode("utf-8", "replace")
+        return on_terminal(["dev", "--state-dir", str(worker.state), "--example", "slow-log", "--exit"],
+                           {**worker.settings, "TERM": term}, keys, limit=30)
 
     def test_an_interrupted_exit_run_is_no_success_and_says_so_on_the_screen(self):
         worker = Worker()

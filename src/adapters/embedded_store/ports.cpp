@@ -106,7 +106,8 @@ void EmbeddedSource::State::take(std::vector<Record>& records) {
 void EmbeddedSource::State::take_urgent(const std::vector<Record>& records) {
     for (const auto& record : records) {
         if (record.priority < Priority::kHigh || record.position.offset < next) continue;
-        if (!has_room() || ahead.size() >= kMaxAhead) return;
+        // The buffer may be full of others: these few have room of their own.
+        if (ahead.size() >= kMaxAhead || buffered_bytes >= 2 * limits.buffered_bytes) return;
         if (ahead.insert(record.position.offset).second) insert(record);
     }
 }

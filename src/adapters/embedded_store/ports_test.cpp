@@ -162,6 +162,26 @@ TEST_F(PortsTest, AnUrgentTicketDoesNotWaitUntilALongQueueIsRead) {
     EXPECT_EQ(seen.back(), "late");
 }
 
+TEST_F(PortsTest, AnUrgentTicketPassesAQueueThatFillsTheBuffer) {
+    EmbeddedSourceLimits limits;
+    limits.buffered_records = 8;
+    Engine engine(*store_, false, limits);
+    engine.start();
+    ASSERT_TRUE(engine.loop.run_until([&] { return !engine.assigned.empty(); }));
+    engine.source->set_open(false);
+    submit_many(60);  // comes fresh, and is more than there is room for
+    engine.loop.run_for(std::chrono::milliseconds(50));
+    std::vector<NewTicket> tickets{make_ticket("urgent")};
+    tickets[0].priority = Priority::kCritical;
+    ASSERT_TRUE(submit(make_request(std::move(tickets), "plan-2")));
+    engine.loop.run_for(std::chrono::milliseconds(50));
+    engine.source->set_open(true);
+    ASSERT_TRUE(engine.wait_records(61));
+    engine.loop.run_for(std::chrono::milliseconds(20));
+    ASSERT_EQ(engine.records.size(), 61U);
+    EXPECT_EQ(engine.records[0].key, "urgent");
+}
+
 TEST_F(PortsTest, AnIntentIsDurableBeforeItIsAnswered) {
     submit_many(1);
     Engine engine(*store_);

@@ -92,7 +92,7 @@ private:
     void drop(NodeId node);
 
     std::size_t max_endings_;
-    std::deque<Node> nodes_;  // a deque keeps addresses, and with them the keys of by_id_
+    std::deque<Node> nodes_;  // a deque: who holds a reference keeps it while others are added
     std::vector<NodeId> free_;
     std::unordered_set<NodeId, IdHash, SameId> by_id_;  // found by id: the id stands in the node only
     std::deque<NodeId> endings_;                        // oldest first; some may have been forgotten since

@@ -32,10 +32,6 @@ public:
         const auto found = std::lower_bound(entries_.begin(), entries_.end(), node, before);
         return found != entries_.end() && *found == node;
     }
-    void clear() {
-        entries_ = {};
-        open_ = 0;
-    }
     [[nodiscard]] bool empty() const { return open_ == 0; }
     [[nodiscard]] std::size_t size() const { return open_; }
     // For walking: every place, whether still waited for or not.
