@@ -160,7 +160,6 @@ private:
 };
 
 // --- start
-// ----------------------------------------------------------------------------------------------------------------
 
 bool Helper::prepare() {
     prctl(PR_SET_NAME, "wa-spawn-helper", 0, 0, 0);
@@ -240,7 +239,6 @@ int Helper::run() {
 }
 
 // --- requests
-// -------------------------------------------------------------------------------------------------------------
 
 void Helper::receive() {
     for (int round = 0; round < kMessagesPerRound && !dying_; ++round) {
@@ -458,7 +456,6 @@ void Helper::on_kill(const Kill& kill) {
 }
 
 // --- ending tasks
-// ---------------------------------------------------------------------------------------------------------
 
 void Helper::soft_kill(Task& task, Cause cause, int64_t grace) {
     if (task.main_gone || task.kill_sent) return;
@@ -636,7 +633,6 @@ bool Helper::nothing_left() {
 }
 
 // --- time
-// -----------------------------------------------------------------------------------------------------------------
 
 void Helper::run_timers() {
     if (lease_ > 0 && !lease_over_ && now_ - last_tick_ > lease_) {
@@ -685,7 +681,6 @@ int Helper::next_timeout() const {
 }
 
 // --- answers
-// --------------------------------------------------------------------------------------------------------------
 
 void Helper::send(const AnyAnswer& answer, size_t size, int fd) {
     Outgoing* entry = static_cast<Outgoing*>(malloc(sizeof(Outgoing)));

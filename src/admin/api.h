@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "adapters/embedded_store/store.h"
+#include "admin/background.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
@@ -87,6 +88,8 @@ struct ApiContext {
 struct Routers {
     net::Router api;
     net::Router metrics;  // for the second listener: /metrics alone
+    // Ended after the server has stopped, and before anything that the context points to.
+    std::unique_ptr<BackgroundThread> background;
 };
 [[nodiscard]] Routers make_routes(ApiContext context);
 

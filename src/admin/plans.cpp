@@ -118,7 +118,8 @@ void submit(const std::shared_ptr<Api>& api, net::Request request, net::Responde
             }));
     };
     if (text->size() <= kInlineBody) return work();
-    if (!api->background.run(work)) answer->send(unavailable("too many large plans at once; try again in a moment", 1));
+    if (!api->background->run(work))
+        answer->send(unavailable("too many large plans at once; try again in a moment", 1));
 }
 
 // ---- GET
@@ -190,7 +191,7 @@ void show(const std::shared_ptr<Api>& api, net::Request request, net::Responder 
     const std::string id(request.param("id"));
     api->snapshot(loop, [api, answer, id, limit](const EngineSnapshot* taken) {
         const auto copy = taken == nullptr ? nullptr : std::make_shared<const EngineSnapshot>(*taken);
-        const bool queued = api->background.run([api, answer, id, limit, copy] {
+        const bool queued = api->background->run([api, answer, id, limit, copy] {
             const auto graph = api->context.store->plan_graph(id, limit);
             if (!graph) return answer->send(error_response(graph.error()));
             answer->send(json_response(graph_json(*graph, live_tasks(copy.get()), api->now(), api->context.facts)));

@@ -17,50 +17,7 @@ constexpr int kBusyRetrySeconds = 1;
 
 }  // namespace
 
-// ---- background
-// ------------------------------------------------------------------------------------------------------
-
-Background::Background() : thread_([this] { loop(); }) {}
-
-Background::~Background() {
-    {
-        const std::scoped_lock lock(mutex_);
-        stopping_ = true;
-        jobs_.clear();
-        wake_.notify_all();
-    }
-    // The last route may be dropped by a job's own end; a thread cannot wait for itself.
-    if (thread_.get_id() == std::this_thread::get_id()) {
-        thread_.detach();  // tidy: detached (it ends with this very call)
-    } else {
-        thread_.join();
-    }
-}
-
-bool Background::run(std::function<void()> job) {
-    const std::scoped_lock lock(mutex_);
-    if (stopping_ || jobs_.size() >= kMaxJobs) return false;
-    jobs_.push_back(std::move(job));
-    wake_.notify_one();
-    return true;
-}
-
-void Background::loop() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-        wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
-        if (stopping_) return;
-        std::function<void()> job = std::move(jobs_.front());
-        jobs_.pop_front();
-        lock.unlock();
-        job();
-        job = nullptr;
-        lock.lock();
-    }
-}
-
 // ---- shared state
-// ----------------------------------------------------------------------------------------------------
 
 Api::Api(ApiContext given) : context(std::move(given)), token_key(context.facts.token_key) {
     if (token_key.empty()) {
@@ -136,7 +93,6 @@ void publish_status(const Api& api, const TicketSummary& summary, std::string_vi
 }
 
 // ---- answers
-// ---------------------------------------------------------------------------------------------------------
 
 Answer share(net::Responder responder) {
     return std::make_shared<net::Responder>(std::move(responder));
@@ -220,7 +176,6 @@ net::Response problems_response(const std::vector<Problem>& problems) {
 }
 
 // ---- reading
-// ---------------------------------------------------------------------------------------------------------
 
 Result<boost::json::object> body_object(const net::Request& request, bool may_be_empty) {
     if (may_be_empty && request.body.find_first_not_of(" \t\r\n") == std::string::npos) return boost::json::object{};
@@ -278,7 +233,6 @@ Result<Page> query_page(const net::Request& request) {
 }
 
 // ---- routes
-// ----------------------------------------------------------------------------------------------------------
 
 void RouteTable::get(std::string pattern, Handler handler, net::Access access) {
     net::Route route;
@@ -309,6 +263,7 @@ Routers make_routes(ApiContext context) {
     const bool embedded = context.store != nullptr;
     const auto api = std::make_shared<Api>(std::move(context));
     Routers routers;
+    routers.background = std::make_unique<BackgroundThread>(api->background);
     RouteTable table(api, routers.api);
     add_system_routes(table);
     add_metrics_route(table);

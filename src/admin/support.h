@@ -2,18 +2,15 @@
 #pragma once
 
 #include <boost/json/object.hpp>
-#include <condition_variable>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "admin/api.h"
+#include "admin/background.h"
 #include "core/plan/problems.h"
 
 namespace wa::admin {
@@ -28,33 +25,13 @@ inline constexpr std::size_t kMaxStreams = 256;
 // A Responder that callbacks can share; the first answer counts.
 using Answer = std::shared_ptr<net::Responder>;
 
-// One thread for what would hold up the HTTP thread. Bounded.
-class Background {
-public:
-    Background();
-    ~Background();  // waits for the job under way, drops the others
-    Background(const Background&) = delete;
-    Background& operator=(const Background&) = delete;
-    // False: too much is waiting.
-    [[nodiscard]] bool run(std::function<void()> job);
-
-private:
-    static constexpr std::size_t kMaxJobs = 32;
-    void loop();
-    std::mutex mutex_;
-    std::condition_variable wake_;
-    std::deque<std::function<void()>> jobs_;
-    bool stopping_ = false;
-    std::thread thread_;
-};
-
 // The state behind the routes; they share it.
 class Api : public std::enable_shared_from_this<Api> {
 public:
     explicit Api(ApiContext given);
 
     ApiContext context;
-    Background background;
+    const std::shared_ptr<BackgroundJobs> background = std::make_shared<BackgroundJobs>();
     std::string token_key;
     std::size_t open_streams = 0;  // HTTP thread
 

@@ -228,7 +228,7 @@ void config(const std::shared_ptr<Api>& api, net::Request, net::Responder respon
 void doctor(const std::shared_ptr<Api>& api, net::Request, net::Responder responder) {
     if (!api->context.doctor_json) return responder.send(net::problem(501, "this worker has no doctor"));
     const auto answer = share(std::move(responder));
-    const bool taken = api->background.run([api, answer] { answer->send(json_response(api->context.doctor_json())); });
+    const bool taken = api->background->run([api, answer] { answer->send(json_response(api->context.doctor_json())); });
     if (!taken) answer->send(unavailable("too many long requests at once", 1));
 }
 
@@ -273,7 +273,7 @@ void validate(const std::shared_ptr<Api>& api, net::Request request, net::Respon
         answer->send(json_response(validation_json(validate_text("", *text_body, api->now()))));
     };
     if (!heavy) return work();
-    if (!api->background.run(work)) answer->send(unavailable("too many long requests at once", 1));
+    if (!api->background->run(work)) answer->send(unavailable("too many long requests at once", 1));
 }
 
 }  // namespace

@@ -233,7 +233,6 @@ TEST(LogsApi, WorkerLogAsLines) {
 }
 
 // ---- the document and the server say the same
-// ------------------------------------------------------------------------
 
 json::object document() {
     return json::parse(std::string(openapi_document())).as_object();

@@ -54,6 +54,7 @@ Worker::Worker(WorkerContext context)
 Worker::~Worker() {
     // The engine goes before what it calls; attempts go with it, and with them their processes.
     if (server_) server_->stop(Duration::zero());
+    api_background_.reset();
     if (host_) host_->drop();
     server_.reset();
     source_.reset();
@@ -323,6 +324,7 @@ Result<void> Worker::serve() {
                    }};
     admin::Routers routers = bind_api(parts);
     WA_TRY(server_, net::HttpServer::start(std::move(options), std::move(routers.api), std::move(routers.metrics)));
+    api_background_ = std::move(routers.background);
     const net::Endpoints& at = server_->endpoints();
     const std::string host = at.host.empty() || at.host == "0.0.0.0" ? "127.0.0.1" : at.host;
     boost::json::object endpoints{{"http", "http://" + host + ":" + std::to_string(at.port)},
@@ -571,6 +573,7 @@ int Worker::report_and_close() {
     }
     const bool all_ended = store_->health().tickets_open == 0;
     server_->stop(std::chrono::seconds(1));
+    api_background_.reset();
     host_->drop();
     source_.reset();
     sink_.reset();

@@ -16,6 +16,7 @@
 #include "adapters/embedded_store/ports.h"
 #include "adapters/embedded_store/store.h"
 #include "adapters/task_logs/file_task_logs.h"
+#include "admin/background.h"
 #include "app/dev_view.h"
 #include "app/engine_host.h"
 #include "app/state_dir.h"
@@ -115,6 +116,7 @@ private:
     std::unique_ptr<EmbeddedSink> sink_;
     std::unique_ptr<EmbeddedTicketService> tickets_;
     std::unique_ptr<net::HttpServer> server_;
+    std::unique_ptr<admin::BackgroundThread> api_background_;
 
     observability::Pulse* pulse_ = nullptr;
     std::atomic<bool> ready_{false};

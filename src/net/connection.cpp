@@ -59,7 +59,6 @@ std::string join(const std::vector<std::string>& parts) {
 }  // namespace
 
 // ---- parser
-// ----------------------------------------------------------------------------------------------------------
 
 void RequestParser::on_request_impl(http::verb, text method_text, text target_text, int number, error_code& error) {
     method = std::string(view(method_text));
@@ -100,7 +99,6 @@ std::size_t RequestParser::on_chunk_body_impl(std::uint64_t, text bytes, error_c
 void RequestParser::on_finish_impl(error_code&) {}
 
 // ---- exchange
-// --------------------------------------------------------------------------------------------------------
 
 class ConnectionExchange final : public Exchange {
 public:
@@ -140,7 +138,6 @@ private:
 };
 
 // ---- connection: reading
-// ---------------------------------------------------------------------------------------------
 
 Connection::Connection(Socket socket, std::shared_ptr<Core> core, const Router& router, PeerFacts facts,
                        std::function<void(Connection&)> closed)
@@ -451,7 +448,6 @@ void Connection::dispatch() {
 }
 
 // ---- connection: answering
-// -------------------------------------------------------------------------------------------
 
 void Connection::refuse(Response response) {
     phase_ = Phase::kHandling;
@@ -648,7 +644,6 @@ void Connection::watch_stream() {
 }
 
 // ---- connection: ending
-// ----------------------------------------------------------------------------------------------
 
 void Connection::sweep(MonoTime now) {
     if (now < deadline_) return;

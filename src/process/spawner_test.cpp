@@ -40,7 +40,6 @@ private:
 };
 
 // --- endings
-// ---------------------------------------------------------------------------------------------------------------
 
 TEST(Spawner, ReportsOutputAndExitCode) {
     Bench bench;
@@ -165,7 +164,6 @@ TEST(Spawner, DestroyingAProcessKillsIt) {
 }
 
 // --- what cannot be started
-// --------------------------------------------------------------------------------------------------
 
 TEST(Spawner, MissingProgramIsTheTasksFault) {
     Bench bench;
@@ -246,7 +244,6 @@ TEST(Spawner, LargeCommandsTravelByMemfd) {
 }
 
 // --- what a task starts with
-// --------------------------------------------------------------------------------------------------
 
 TEST(Spawner, EnvironmentIsWhatWasGivenAndTheMarks) {
     ::setenv("WA_TEST_SECRET", "hunter2", 1);
@@ -336,7 +333,6 @@ TEST(Spawner, InputIsGivenAndMayBeIgnored) {
 }
 
 // --- what a task leaves
-// ---------------------------------------------------------------------------------------------------------
 
 TEST(Spawner, KillsBackgroundJobs) {
     Bench bench;
@@ -434,7 +430,6 @@ TEST(Spawner, AForkBombEnds) {
 }
 
 // --- output
-// -----------------------------------------------------------------------------------------------------------------
 
 TEST(Spawner, AGrandchildThatHoldsTheOutputDoesNotDelayTheEnd) {
     Bench bench;
@@ -515,7 +510,6 @@ TEST(Spawner, ASinkThatAsksForPatienceIsHeard) {
 }
 
 // --- the helper
-// -----------------------------------------------------------------------------------------------------------------
 
 TEST(Spawner, SaysWhatTheHelperCanDo) {
     Bench bench;

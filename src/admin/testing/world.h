@@ -140,9 +140,11 @@ public:
             std::abort();
         }
         server = std::move(*started);
+        background = std::move(routers.background);
     }
     ~World() {
         server.reset();
+        background.reset();
         task_logs.reset();
         store.reset();
         std::error_code ignored;
@@ -224,6 +226,7 @@ public:
     std::unique_ptr<FileTaskLogs> task_logs;
     std::vector<std::pair<std::string, std::string>> routes;
     std::unique_ptr<net::HttpServer> server;
+    std::unique_ptr<BackgroundThread> background;
 };
 
 inline constexpr std::string_view kPlan = R"(plan: hello
