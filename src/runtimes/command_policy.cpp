@@ -25,6 +25,15 @@ Failure not_allowed(std::string_view program, std::string why) {
     return Failure(std::move(error));
 }
 
+Result<void> check_form(std::string_view program) {
+    if (program.empty()) return not_allowed(program, "it is empty");
+    if (program.find('\0') != std::string_view::npos) return not_allowed(program, "it holds a NUL character");
+    if (program.find('/') != std::string_view::npos && !program.starts_with('/')) {
+        return not_allowed(program, "a path must be absolute");
+    }
+    return {};
+}
+
 }  // namespace
 
 CommandPolicy::CommandPolicy(std::vector<std::string> allowed, std::string_view search_path)
@@ -44,16 +53,19 @@ bool CommandPolicy::allows(std::string_view program) const {
 }
 
 Result<std::string> CommandPolicy::resolve(std::string_view program) const {
-    if (program.empty()) return not_allowed(program, "it is empty");
-    if (program.find('\0') != std::string_view::npos) return not_allowed(program, "it holds a NUL character");
-    const bool has_slash = program.find('/') != std::string_view::npos;
-    if (has_slash && !program.starts_with('/')) return not_allowed(program, "a path must be absolute");
+    WA_CHECKED(check_form(program));
     if (!allows(program)) {
-        return not_allowed(program, has_slash ? "this very path is not in the list of allowed commands"
-                                              : "it is not in the list of allowed commands");
+        return not_allowed(program, program.find('/') != std::string_view::npos
+                                        ? "this very path is not in the list of allowed commands"
+                                        : "it is not in the list of allowed commands");
     }
+    return find(program);
+}
+
+Result<std::string> CommandPolicy::find(std::string_view program) const {
+    WA_CHECKED(check_form(program));
     const std::string name(program);
-    if (has_slash) return name;  // what is wrong with the file, the kernel says best
+    if (name.starts_with('/')) return name;  // what is wrong with the file, the kernel says best
     for (const std::string& folder : folders_) {
         std::string candidate = folder + "/" + name;
         if (is_program(candidate)) return candidate;

@@ -19,6 +19,8 @@ public:
     // kExecutionFailed when it is allowed but there is no such program.
     [[nodiscard]] Result<std::string> resolve(std::string_view program) const;
     [[nodiscard]] bool allows(std::string_view program) const;
+    // The same without asking the list: for commands that another list has allowed.
+    [[nodiscard]] Result<std::string> find(std::string_view program) const;
     // The usable folders of the search path, as PATH for tasks.
     [[nodiscard]] const std::string& path() const { return path_; }
 

@@ -125,4 +125,21 @@ Result<LocalCommand> parse_local_command(const Ticket& ticket, const LocalComman
     return command;
 }
 
+Result<LocalCommand> parse_local_job(const Ticket&, const LocalJob& job, const LocalCommandRules& rules) {
+    LocalCommand command;
+    if (job.argv.empty()) {
+        return fail(ErrorCode::kInvalidArgument, "local", "there is no command to run");
+    }
+    command.arguments = job.argv;
+    WA_TRY(command.executable, rules.policy.find(command.arguments.front()));
+    command.variables = job.variables;
+    WA_CHECKED(check_variables(command.variables, rules.denied_variables));
+    command.working_dir = job.working_dir;
+    if (job.timeout > Duration::zero()) command.timeout = std::chrono::ceil<milliseconds>(job.timeout);
+    command.max_output_bytes = std::min(job.max_output_bytes, rules.max_output_bytes);
+    command.secrets = find_secrets(command);
+    command.shown = show(command);
+    return command;
+}
+
 }  // namespace wa

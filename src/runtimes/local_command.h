@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "core/ticket/result.h"
 #include "core/ticket/ticket.h"
+#include "ports/local_jobs.h"
 #include "runtimes/command_policy.h"
 
 namespace wa {
@@ -44,5 +45,8 @@ struct LocalCommandRules {
 // `command` is a list, or one text that is split by shell rules (without a shell); `args` are appended. With `shell:
 // true` (only where allowed) the text goes to `sh -c` as it is, and `args` become its positional parameters.
 [[nodiscard]] Result<LocalCommand> parse_local_command(const Ticket& ticket, const LocalCommandRules& rules);
+// The same for a command that another executor brings; what may run was decided there.
+[[nodiscard]] Result<LocalCommand> parse_local_job(const Ticket& ticket, const LocalJob& job,
+                                                   const LocalCommandRules& rules);
 
 }  // namespace wa

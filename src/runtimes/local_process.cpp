@@ -50,8 +50,11 @@ std::string yes_no(bool value) {
 
 class LocalRuntime::Attempt final : public RunningAttempt, public ProcessListener {
 public:
-    Attempt(LocalRuntime& runtime, const AttemptContext& context, RuntimeListener& listener)
+    // `job`: the command of another executor; empty = the ticket's own.
+    Attempt(LocalRuntime& runtime, const AttemptContext& context, std::optional<LocalJob> job,
+            RuntimeListener& listener)
         : runtime_(runtime),
+          job_(std::move(job)),
           key_(context.key),
           listener_(listener),
           started_(runtime.clock_.now()),
@@ -73,7 +76,8 @@ public:
             return refuse(make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kWorker,
                                      std::string(kOrigin), "the local runtime cannot be used: " + now.detail));
         }
-        auto command = parse_local_command(*context.ticket, runtime_.rules());
+        auto command = job_ ? parse_local_job(*context.ticket, *job_, runtime_.rules())
+                            : parse_local_command(*context.ticket, runtime_.rules());
         if (!command) return refuse(std::move(command).error());
         command_ = std::move(*command);
         mask_ = SecretMask(command_.secrets);
@@ -100,8 +104,11 @@ private:
         if (command_.working_dir) {
             WA_TRY(request.directory, runtime_.workspace_.open_shared(*command_.working_dir));
         }
+        if (job_ && job_->collect) directory_ = request.directory.copy();
+        began_ = runtime_.clock_.wall_now();
         request.input = command_.input;
-        const TimeLimits limits = runtime_.time_limits(context, command_);
+        const Duration longest = job_ && job_->timeout > Duration::zero() ? job_->timeout : runtime_.options_.timeout;
+        const TimeLimits limits = runtime_.time_limits(context, command_, longest);
         time_limit_ = limits.effective;
         request.time_limit = limits.enforced;
         request.grace = runtime_.options_.grace;
@@ -150,7 +157,11 @@ private:
         describe_command();
         describe_end(end);
         if (log_) log_->close(killed_because(end));
-        clean_up();
+        process_.reset();
+        if (!end.began || stopped_ || !directory_) return clean_up();
+        job_->collect(directory_.get(), began_, [this, alive = std::weak_ptr<int>(alive_)] {
+            if (!alive.expired()) clean_up();
+        });
     }
 
     [[nodiscard]] bool timed_out(const ProcessEnd& end) const {
@@ -268,6 +279,7 @@ private:
     // The private folder goes before the result is told; a huge one is waited for only so long.
     void clean_up() {
         process_.reset();
+        directory_.reset();
         if (folder_.empty()) return finish();
         auto removed = [this, alive = std::weak_ptr<int>(alive_)](const Removal& removal) {
             if (alive.expired() || finished_) return;
@@ -290,9 +302,12 @@ private:
     }
 
     LocalRuntime& runtime_;
+    std::optional<LocalJob> job_;
     AttemptKey key_;
     RuntimeListener& listener_;
     MonoTime started_;
+    EpochMillis began_ = 0;
+    Fd directory_;  // for whoever collects files
     LocalCommand command_;
     SecretMask mask_;
     MaskingStream masked_out_;
@@ -346,8 +361,9 @@ Result<void> LocalRuntime::validate(const Ticket& ticket) const {
     return {};
 }
 
-LocalRuntime::TimeLimits LocalRuntime::time_limits(const AttemptContext& context, const LocalCommand& command) const {
-    Duration own = options_.timeout;
+LocalRuntime::TimeLimits LocalRuntime::time_limits(const AttemptContext& context, const LocalCommand& command,
+                                                   Duration longest) const {
+    Duration own = longest;
     if (command.timeout) own = std::min<Duration>(own, *command.timeout);
     Duration engine = Duration::max() / 2;
     if (context.timeout_ms > 0) engine = std::chrono::milliseconds(context.timeout_ms);
@@ -372,7 +388,19 @@ ProcessLimits LocalRuntime::limits(Duration time_limit) const {
 }
 
 std::unique_ptr<RunningAttempt> LocalRuntime::start(const AttemptContext& context, RuntimeListener& listener) {
-    auto attempt = std::make_unique<Attempt>(*this, context, listener);
+    auto attempt = std::make_unique<Attempt>(*this, context, std::nullopt, listener);
+    attempt->begin(context);
+    return attempt;
+}
+
+Result<void> LocalRuntime::check_job(const Ticket& ticket, const LocalJob& job) const {
+    WA_CHECKED(parse_local_job(ticket, job, rules()));
+    return {};
+}
+
+std::unique_ptr<RunningAttempt> LocalRuntime::start_job(const AttemptContext& context, LocalJob job,
+                                                        RuntimeListener& listener) {
+    auto attempt = std::make_unique<Attempt>(*this, context, std::move(job), listener);
     attempt->begin(context);
     return attempt;
 }

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "ports/local_jobs.h"
 #include "ports/runtime.h"
 #include "ports/task_log.h"
 #include "process/spawner.h"
@@ -49,7 +50,7 @@ struct IsolationReport {
     std::vector<std::string> missing;   // not built or not to be had here
 };
 
-class LocalRuntime final : public Runtime {
+class LocalRuntime final : public Runtime, public LocalJobs {
 public:
     // All must outlive this object; `logs` may be null. Destroy running attempts first.
     LocalRuntime(boost::asio::io_context& loop, const Clock& clock, Spawner& spawner, TaskLogs* logs,
@@ -65,6 +66,9 @@ public:
     [[nodiscard]] bool has_effects() const override { return true; }
     [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                         RuntimeListener& listener) override;
+    [[nodiscard]] Result<void> check_job(const Ticket& ticket, const LocalJob& job) const override;
+    [[nodiscard]] std::unique_ptr<RunningAttempt> start_job(const AttemptContext& context, LocalJob job,
+                                                            RuntimeListener& listener) override;
 
     [[nodiscard]] IsolationReport isolation() const;
 
@@ -76,7 +80,8 @@ private:
         Duration effective{};  // what the attempt may take
         Duration enforced{};   // what the helper is told
     };
-    [[nodiscard]] TimeLimits time_limits(const AttemptContext& context, const LocalCommand& command) const;
+    [[nodiscard]] TimeLimits time_limits(const AttemptContext& context, const LocalCommand& command,
+                                         Duration longest) const;
     [[nodiscard]] ProcessLimits limits(Duration time_limit) const;
 
     boost::asio::io_context& loop_;
