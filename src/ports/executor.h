@@ -53,6 +53,19 @@ struct AttemptContext {
     std::int64_t timeout_ms = 0;           // the same as a duration from the start
 };
 
+// What a test run counted, for metrics (contract/metrics.md 2.7); people find the same in output and metadata.
+struct TestFigures {
+    struct Parsing {
+        std::string format;  // "junit", "cobertura", "lcov", "unknown"
+        bool good = false;
+    };
+    std::string suite;
+    std::optional<std::uint64_t> passed;      // absent = nothing said so
+    std::optional<std::uint64_t> not_passed;  // failed and errors
+    std::optional<double> coverage_percent;   // 0 to 100
+    std::vector<Parsing> reports;             // one for each file that was parsed, or could not be
+};
+
 // How an attempt ended. `error` is set exactly when not successful, and says whether trying again can help.
 struct AttemptReport {
     bool success = false;
@@ -66,6 +79,7 @@ struct AttemptReport {
     StringMap metadata;
     std::vector<std::string> logs;
     std::vector<Effect> effects;
+    std::optional<TestFigures> tests;  // TEST only
 };
 
 class AttemptListener {

@@ -30,6 +30,7 @@ struct LocalJob {
     std::vector<std::string> argv;
     StringMap variables;                     // checked like those of EXECUTE tickets
     std::optional<std::string> working_dir;  // the rule of LOCAL_RUNTIME_WORKING_DIR and _ALLOWED_DIRS applies
+    std::string inside;                      // and it lies in this folder too, where relative ones begin; may be empty
     Duration timeout{};                      // longest run; 0 = LOCAL_RUNTIME_TIMEOUT_SECONDS
     std::size_t max_output_bytes = 256 * 1024;
     CollectFiles collect;  // may be empty

@@ -20,12 +20,13 @@ struct ReportWish {
     std::vector<std::string> coverage;  // Cobertura or LCOV
     std::string summary;                // a JSON file with tests_passed, tests_failed, coverage; empty = none
     EpochMillis not_before = 0;         // older files come from an earlier run and do not count
+    std::vector<std::string> secrets;   // values that no text taken from a report may show
 };
 
 // What could not be used, for the result and the counters.
 struct ReportProblem {
-    std::string path;    // below the folder
-    std::string format;  // "junit", "cobertura", "lcov", "unknown"
+    std::string path;    // below the folder; empty = about the search as a whole
+    std::string format;  // "junit", "cobertura", "lcov", "unknown"; "summary"; empty = about the search as a whole
     std::string why;
 };
 
@@ -36,6 +37,8 @@ struct ReportFindings {
     std::vector<std::string> parsed;         // format of each file that was parsed
     std::vector<std::string> files;          // and its path below the folder, at most 100
     std::vector<ReportProblem> problems;     // at most 100
+    std::vector<std::string> unmatched;      // patterns that no file fits
+    std::vector<std::string> stale;          // files older than the run, which were not read, at most 100
 };
 
 class TestReports {

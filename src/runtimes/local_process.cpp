@@ -102,7 +102,7 @@ private:
             make_environment({runtime_.policy_.path(), folders.home, folders.tmp}, command_.variables);
         request.directory = std::move(folders.work);
         if (command_.working_dir) {
-            WA_TRY(request.directory, runtime_.workspace_.open_shared(*command_.working_dir));
+            WA_TRY(request.directory, runtime_.workspace_.open_shared(*command_.working_dir, job_ ? job_->inside : ""));
         }
         if (job_ && job_->collect) directory_ = request.directory.copy();
         began_ = runtime_.clock_.wall_now();

@@ -53,6 +53,12 @@ bool is_inside(std::string_view path, std::string_view folder) {
     return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
 }
 
+// Whether an open folder is, links followed, in the other one.
+bool lies_in(const Fd& folder, const std::string& other) {
+    const Fd open_other(::open(other.c_str(), kOpenFolder));
+    return open_other && is_inside(real_path(folder), real_path(open_other));
+}
+
 // "/a//b/./c/" -> ["a", "b", "c"]; nothing when there is a "..".
 std::optional<std::vector<std::string>> components(std::string_view path) {
     std::vector<std::string> parts;
@@ -226,11 +232,11 @@ bool Workspace::inside_allowed(const std::string& real) const {
     return contains(options_.root) || std::any_of(options_.allowed.begin(), options_.allowed.end(), contains);
 }
 
-Result<Fd> Workspace::open_shared(const std::string& path) {
+Result<Fd> Workspace::open_shared(const std::string& path, const std::string& inside) {
     if (path.size() >= PATH_MAX || path.find('\0') != std::string::npos) {
         return ticket_failure(ErrorCode::kInvalidArgument, "working_dir is no usable path");
     }
-    const std::string absolute = path.starts_with('/') ? path : options_.root + "/" + path;
+    const std::string absolute = path.starts_with('/') ? path : (inside.empty() ? options_.root : inside) + "/" + path;
     if (!components(absolute)) {
         return ticket_failure(ErrorCode::kNotAllowed, "working_dir '" + clip(path, 200) + "' may not contain '..'");
     }
@@ -247,6 +253,10 @@ Result<Fd> Workspace::open_shared(const std::string& path) {
         error.field = "parameters.working_dir";
         error.fix = "use a folder in LOCAL_RUNTIME_WORKING_DIR, or add it to LOCAL_RUNTIME_ALLOWED_DIRS";
         return Failure(std::move(error));
+    }
+    if (!inside.empty() && !lies_in(folder, inside)) {
+        return ticket_failure(ErrorCode::kNotAllowed,
+                              "working_dir '" + clip(path, 200) + "' does not lie in " + clip(inside, 200));
     }
     return folder;
 }

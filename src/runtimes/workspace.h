@@ -51,8 +51,9 @@ public:
     void remove_private(const std::string& name, Removed removed);
     // Opens the working directory that a ticket names (relative = below the root), making what is missing. It must lie,
     // links followed, in the root or one of the allowed folders, and not among the private ones. The descriptor is the
-    // one that was checked, so that nothing can be put in its place. Errors: kNotAllowed, kInvalidArgument (permanent).
-    [[nodiscard]] Result<Fd> open_shared(const std::string& path);
+    // one that was checked, so that nothing can be put in its place. `inside`: one more folder that it must lie in, and
+    // that relative paths begin at; empty = none. Errors: kNotAllowed, kInvalidArgument (permanent).
+    [[nodiscard]] Result<Fd> open_shared(const std::string& path, const std::string& inside = {});
 
 private:
     class Cleaner;

@@ -147,6 +147,22 @@ TEST_F(WorkspaceTest, SharedFoldersAreMadeInsideTheAllowedOnes) {
     EXPECT_EQ(real(workspace().open_shared("inner/new").value()), options_.root + "/a/new");
 }
 
+TEST_F(WorkspaceTest, OneMoreFolderCanBoundThem) {
+    const std::string inside = options_.root + "/tests";
+    fs::create_directories(inside);
+    fs::create_directories(options_.root + "/other");
+    fs::create_directory_symlink(options_.root + "/other", inside + "/link");
+    EXPECT_EQ(real(workspace().open_shared("a", inside).value()), inside + "/a");
+    EXPECT_EQ(real(workspace().open_shared(inside, inside).value()), inside);
+    for (const std::string& path : {options_.root + "/other", std::string("link"), inside + "/link"}) {
+        const auto opened = workspace().open_shared(path, inside);
+        ASSERT_FALSE(opened) << path;
+        EXPECT_EQ(opened.error().code, ErrorCode::kNotAllowed) << path;
+    }
+    // It does not widen what is allowed.
+    EXPECT_FALSE(workspace().open_shared(base_ + "/outside", base_ + "/outside"));
+}
+
 TEST_F(WorkspaceTest, NothingEscapes) {
     workspace();
     const AttemptFolders other = workspace().make_private().value();
