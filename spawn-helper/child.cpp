@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,6 +53,28 @@ bool set_limits(const Limits& limits) {
            limit(RLIMIT_NPROC, limits.processes, 0) && limit(RLIMIT_CORE, limits.core, 0);
 }
 
+// The file that was checked must be the file that runs: it is opened, compared, and started by that descriptor.
+int open_program(const ChildPlan& plan) {
+    const int fd = open(plan.executable, O_PATH | O_CLOEXEC);
+    struct stat facts{};
+    if (fd < 0 || fstat(fd, &facts) != 0) return -1;
+    const int64_t changed = facts.st_ctim.tv_sec * int64_t{1'000'000'000} + facts.st_ctim.tv_nsec;
+    if (facts.st_dev == plan.program_device && facts.st_ino == plan.program_inode && changed == plan.program_changed_ns)
+        return fd;
+    errno = ESTALE;
+    return -1;
+}
+
+// A script cannot be started by a descriptor that closes on exec (its interpreter could not read it): it is started by
+// its name, which was compared a moment ago.
+void execute(const ChildPlan& plan, int program) {
+    if (program >= 0) {
+        syscall(SYS_execveat, program, "", plan.arguments, plan.environment, AT_EMPTY_PATH);
+        if (errno != ENOENT) return;
+    }
+    execve(plan.executable, plan.arguments, plan.environment);
+}
+
 int child_main(void* argument) {
     Shared& shared = *static_cast<Shared*>(argument);
     const ChildPlan& plan = *shared.plan;
@@ -66,12 +89,23 @@ int child_main(void* argument) {
     if (fchdir(plan.directory) != 0) give_up(shared, Step::kDirectory);
     // Everything the helper has is close-on-exec; this also takes what may have been inherited from the worker. The
     // table is our own copy (no CLONE_FILES).
-    syscall(SYS_close_range, 3U, ~0U, 0U);
+    constexpr unsigned kCloseOnExec = 4;
+    if (syscall(SYS_close_range, 3U, ~0U, kCloseOnExec) != 0 && plan.landlock < 0)
+        syscall(SYS_close_range, 3U, ~0U, 0U);
+    if (plan.cgroups != nullptr && !plan.cgroups->join(plan.slot, plan.cgroup_layers, 0))
+        give_up(shared, Step::kCgroup);
     if (!set_limits(plan.limits)) give_up(shared, Step::kLimits);
+    int program = -1;
+    if (plan.program_inode != 0 && (program = open_program(plan)) < 0) {
+        give_up(shared, errno == ESTALE ? Step::kProgram : Step::kExec);
+    }
+    if (plan.drop_capabilities && !drop_capabilities()) give_up(shared, Step::kCapabilities);
+    if (plan.landlock >= 0 && !landlock_apply(plan.landlock)) give_up(shared, Step::kLandlock);
+    if (plan.filter != nullptr && !plan.filter->apply()) give_up(shared, Step::kSeccomp);
     sigset_t none;
     sigemptyset(&none);
     if (sigprocmask(SIG_SETMASK, &none, nullptr) != 0) give_up(shared, Step::kSignalMask);
-    execve(plan.executable, plan.arguments, plan.environment);
+    execute(plan, program);
     give_up(shared, Step::kExec);
 }
 

@@ -4,19 +4,32 @@
 
 #include <sys/types.h>
 
+#include "cgroups.h"
+#include "confinement.h"
 #include "protocol.h"
 
 namespace wa::helper {
 
 struct ChildPlan {
-    const char* executable;
-    char* const* arguments;
-    char* const* environment;
-    int input;  // descriptors of the helper, all above 2
-    int output;
-    int errors;
-    int directory;
-    Limits limits;
+    const char* executable = nullptr;
+    char* const* arguments = nullptr;
+    char* const* environment = nullptr;
+    int input = -1;  // descriptors of the caller, all above 2
+    int output = -1;
+    int errors = -1;
+    int directory = -1;
+    Limits limits{};
+    // What the task puts around itself; each may be absent.
+    bool drop_capabilities = false;
+    int landlock = -1;
+    const SystemCallFilter* filter = nullptr;
+    const Cgroups* cgroups = nullptr;  // joined by the task itself, so that nothing it starts can be outside
+    size_t slot = 0;
+    uint32_t cgroup_layers = 0;
+    // The file that was checked; inode 0 = whatever is there now.
+    uint64_t program_device = 0;
+    uint64_t program_inode = 0;
+    int64_t program_changed_ns = 0;
 };
 
 struct ChildResult {

@@ -28,20 +28,19 @@ constexpr int kPacketsPerTurn = 64;
 constexpr int kDeathLimitMs = 500;  // from SIGKILL; on the loop, but only when a helper is lost
 constexpr std::size_t kControlSize = CMSG_SPACE(sizeof(int) * helper::kMaxFds);
 
-// The descriptors that came with a packet; all but the first are closed.
-Fd first_descriptor(msghdr& header) {
-    Fd first;
+// The descriptors that came with a packet.
+std::vector<Fd> take_descriptors(msghdr& header) {
+    std::vector<Fd> fds;
     for (cmsghdr* entry = CMSG_FIRSTHDR(&header); entry != nullptr; entry = CMSG_NXTHDR(&header, entry)) {
         if (entry->cmsg_level != SOL_SOCKET || entry->cmsg_type != SCM_RIGHTS) continue;
         const std::size_t count = (entry->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (std::size_t index = 0; index < count; ++index) {
             int fd = -1;
             std::memcpy(&fd, CMSG_DATA(entry) + index * sizeof(int), sizeof fd);
-            Fd owned(fd);
-            if (!first) first = std::move(owned);
+            fds.emplace_back(fd);
         }
     }
-    return first;
+    return fds;
 }
 
 }  // namespace
@@ -74,9 +73,9 @@ public:
             if (got < 0 && errno == EINTR) continue;
             if (got < 0 && errno == EAGAIN) return true;
             if (got <= 0) return false;
-            Fd fd = first_descriptor(header);
+            std::vector<Fd> fds = take_descriptors(header);
             if ((header.msg_flags & MSG_TRUNC) != 0) continue;
-            handlers_.packet(std::string_view(packet.data(), static_cast<std::size_t>(got)), std::move(fd));
+            handlers_.packet(std::string_view(packet.data(), static_cast<std::size_t>(got)), std::move(fds));
         }
         return true;
     }

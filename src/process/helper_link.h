@@ -19,8 +19,8 @@ namespace wa {
 class HelperLink : public std::enable_shared_from_this<HelperLink> {
 public:
     struct Handlers {
-        // `fd` is open only when one came along.
-        std::function<void(std::string_view packet, Fd fd)> packet;
+        // `fds`: those that came along.
+        std::function<void(std::string_view packet, std::vector<Fd> fds)> packet;
         // The helper is gone. Called once, from the loop.
         std::function<void()> gone;
     };

@@ -81,6 +81,21 @@ Error start_error(const std::string& program, helper::Step step, int error) {
         case helper::Step::kDirectory:
             if (is_shortage(error)) return worker_error("cannot enter the working directory: " + why);
             return task_error("cannot enter the working directory: " + why);
+        case helper::Step::kProgram:
+            return spawn_error(ErrorCode::kNotAllowed, Retry::kNever, Fault::kTask,
+                               "'" + program + "' was replaced between the check and the start: not started");
+        case helper::Step::kBind: return task_error("the working directory cannot be shown to the task: " + why);
+        case helper::Step::kIds: return worker_error("cannot give the task its user id: " + why);
+        case helper::Step::kNetwork: return worker_error("cannot give the task a network of its own: " + why);
+        case helper::Step::kRoot: return worker_error("cannot build the task's root: " + why);
+        case helper::Step::kProc: return worker_error("cannot mount /proc for the task: " + why);
+        case helper::Step::kWorkspace: return worker_error("cannot make the task's workspace: " + why);
+        case helper::Step::kSecret: return worker_error("cannot write the task's secret files: " + why);
+        case helper::Step::kCapabilities: return worker_error("cannot drop capabilities: " + why);
+        case helper::Step::kLandlock: return worker_error("cannot set the Landlock rules: " + why);
+        case helper::Step::kSeccomp: return worker_error("cannot set the system call filter: " + why);
+        case helper::Step::kCgroup: return worker_error("cannot set the cgroup limits: " + why);
+        case helper::Step::kInit: return worker_error("the task's first process ended before it was started");
         case helper::Step::kTaskLimit: return worker_error("as many processes as allowed are running already");
         case helper::Step::kClone: return worker_error("cannot make a process: " + why);
         case helper::Step::kLimits: return worker_error("cannot set the resource limits: " + why);
@@ -145,6 +160,65 @@ helper::Limits to_wire(const ProcessLimits& limits) {
     const auto value = [](const std::optional<std::uint64_t>& limit) { return limit.value_or(helper::kNoLimit); };
     return helper::Limits{value(limits.cpu_seconds), value(limits.address_space), value(limits.open_files),
                           value(limits.file_size),   value(limits.processes),     limits.core};
+}
+
+helper::Sandbox to_wire(const SandboxRequest& request) {
+    helper::Sandbox wire{};
+    wire.layers = request.layers;
+    wire.optional_layers = request.optional;
+    wire.read_only_count = static_cast<std::uint32_t>(request.read_only.size());
+    wire.writable_count = static_cast<std::uint32_t>(request.writable.size());
+    wire.hidden_count = static_cast<std::uint32_t>(request.hidden.size());
+    wire.secret_count = static_cast<std::uint32_t>(request.secrets.size());
+    wire.memory_bytes = request.memory;
+    wire.processes = request.processes;
+    wire.cpu_millis = request.cpu_millis;
+    wire.workspace_bytes = request.workspace_bytes;
+    wire.workspace_entries = request.workspace_entries;
+    if (request.program) {
+        wire.program_device = request.program->device;
+        wire.program_inode = request.program->inode;
+        wire.program_changed_ns = request.program->changed_ns;
+    }
+    return wire;
+}
+
+// Why a layer that was tried is not there: what was being done, and the kernel's answer.
+std::string reason(const helper::Obstacle& obstacle, std::string_view otherwise) {
+    if (obstacle.step == helper::Step::kNone) return std::string(otherwise);
+    const auto doing = [&]() -> std::string_view {
+        switch (obstacle.step) {
+            case helper::Step::kClone: return "new namespaces";
+            case helper::Step::kIds: return "mapping user ids";
+            case helper::Step::kNetwork: return "a network of its own";
+            case helper::Step::kRoot: return "mounting a root";
+            case helper::Step::kProc: return "mounting /proc";
+            case helper::Step::kWorkspace: return "mounting a workspace";
+            case helper::Step::kCgroup: return "making a cgroup";
+            case helper::Step::kInit: return "starting the first process";
+            default: return "trying it";
+        }
+    }();
+    return std::string(doing) + ": " + std::strerror(obstacle.error);
+}
+
+std::vector<std::string> missing_layers(Layers asked, const helper::Ready& ready) {
+    std::vector<std::string> missing;
+    const auto explain = [&](Layers group, const helper::Obstacle& obstacle, std::string_view otherwise) {
+        const Layers gone = asked & group & ~ready.layers;
+        if (gone == 0) return;
+        std::string names;
+        for (const std::string& name : layer_names(gone))
+            names += (names.empty() ? "" : ", ") + name;
+        missing.push_back(names + " (" + reason(obstacle, otherwise) + ")");
+    };
+    explain(helper::kNamespaceLayers, ready.namespaces, "not tried");
+    explain(helper::kLayerNetwork, ready.network, "needs the other namespaces");
+    explain(helper::kLayerOwnUid, ready.own_uid, "needs the other namespaces");
+    explain(helper::kLayerSeccomp, ready.seccomp, "not tried");
+    explain(helper::kLayerLandlock, ready.landlock, "not tried");
+    explain(helper::kCgroupLayers, ready.cgroup, "not tried");
+    return missing;
 }
 
 EndCause to_cause(helper::Cause cause) {
@@ -313,8 +387,8 @@ private:
         const std::weak_ptr<Core> weak = weak_from_this();
         const std::uint64_t generation = ++generation_;
         HelperLink::Handlers handlers;
-        handlers.packet = [weak, generation](std::string_view bytes, Fd fd) {
-            if (auto self = weak.lock(); self && self->generation_ == generation) self->received(bytes, std::move(fd));
+        handlers.packet = [weak, generation](std::string_view bytes, std::vector<Fd> fds) {
+            if (auto self = weak.lock(); self && self->generation_ == generation) self->received(bytes, std::move(fds));
         };
         handlers.gone = [weak, generation] {
             if (auto self = weak.lock(); self && self->generation_ == generation) self->helper_gone();
@@ -326,6 +400,8 @@ private:
         hello.max_tasks = options_.max_processes;
         hello.oom_score_adj = options_.oom_score_adj;
         options_.marker.copy(hello.marker, sizeof hello.marker - 1);
+        hello.ask_layers = options_.try_layers;
+        hello.uid_base = options_.uid_base;
         link_->send(packet(hello), {});
         unanswered_ = 0;
         schedule_tick();
@@ -420,7 +496,7 @@ private:
         schedule_tick();
     }
 
-    void received(std::string_view bytes, Fd fd) {
+    void received(std::string_view bytes, std::vector<Fd> fds) {
         const auto header = bytes.size() < sizeof(helper::Header)
                                 ? std::nullopt
                                 : read_message<helper::Header>(bytes.substr(0, sizeof(helper::Header)));
@@ -431,7 +507,7 @@ private:
                 if (const auto ready = read_message<helper::Ready>(bytes)) on_ready(*ready);
                 return;
             case helper::Type::kStarted:
-                if (const auto started = read_message<helper::Started>(bytes)) on_started(*started, std::move(fd));
+                if (const auto started = read_message<helper::Started>(bytes)) on_started(*started, std::move(fds));
                 return;
             case helper::Type::kFailed:
                 if (const auto failed = read_message<helper::Failed>(bytes)) on_failed(*failed);
@@ -465,6 +541,10 @@ private:
         status_.no_new_privileges = has(helper::kFeatureNoNewPrivileges);
         status_.children_file = has(helper::kFeatureChildrenFile);
         status_.close_range = has(helper::kFeatureCloseRange);
+        status_.layers = ready.layers;
+        status_.missing = missing_layers(options_.try_layers, ready);
+        status_.landlock_abi = ready.landlock_abi;
+        status_.cgroup_version = ready.cgroup_version;
         status_.swept = ready.swept;
         status_.swept_alive = ready.swept_alive;
         for (const EntryPtr& entry : std::exchange(waiting_, {}))
@@ -487,7 +567,13 @@ private:
         }
         if (request.environment.size() + 2 > helper::kMaxEnvironment) return refuse("too many environment variables");
         if (request.name.size() > kMaxNameBytes) return refuse("the attempt's name is too long");
-        if (!request.directory) return refuse("no working directory");
+        const SandboxRequest& sandbox = request.sandbox;
+        if (!request.directory && ((sandbox.layers & helper::kLayerMount) == 0 || !sandbox.directory_path.empty()))
+            return refuse("no working directory");
+        if (sandbox.read_only.size() > helper::kMaxPaths || sandbox.writable.size() > helper::kMaxPaths ||
+            sandbox.hidden.size() > helper::kMaxPaths)
+            return refuse("too many paths for the sandbox");
+        if (sandbox.secrets.size() > helper::kMaxSecrets) return refuse("too many secret files");
         // The marks come first: they are found even when a reader of the environment stops early.
         std::vector<std::string> environment{helper::kAttemptVariable + request.name};
         if (!options_.marker.empty()) environment.push_back(helper::kStateVariable + options_.marker);
@@ -504,6 +590,13 @@ private:
             clean = add(argument) && clean;
         for (const std::string& variable : environment)
             clean = add(variable) && clean;
+        clean = add(sandbox.directory_path) && clean;
+        for (const auto* paths : {&sandbox.read_only, &sandbox.writable, &sandbox.hidden}) {
+            for (const std::string& path : *paths)
+                clean = add(path) && clean;
+        }
+        for (const SecretFile& secret : sandbox.secrets)
+            clean = add(secret.name) && clean;
         if (!clean) return refuse("a NUL character in a command or its environment");
         if (body.size() > helper::kBodyLimit) {
             return Failure(spawn_error(ErrorCode::kLimitExceeded, Retry::kNever, Fault::kInput,
@@ -513,7 +606,11 @@ private:
         auto spawn = make_message<helper::Spawn>(helper::Type::kSpawn, entry.id);
         entry.fds.push_back(std::move(pipes.out_write));
         entry.fds.push_back(std::move(pipes.err_write));
-        entry.fds.push_back(std::move(request.directory));
+        if (request.directory) {
+            entry.fds.push_back(std::move(request.directory));
+        } else {
+            spawn.header.flags |= helper::kNoDirectory;
+        }
         if (request.input) {
             WA_TRY(Fd input, memory_file("stdin", *request.input));
             entry.fds.push_back(std::move(input));
@@ -525,12 +622,17 @@ private:
             entry.fds.push_back(std::move(file));
             spawn.header.flags |= helper::kBodyInMemfd;
         }
+        for (const SecretFile& secret : sandbox.secrets) {
+            WA_TRY(Fd file, memory_file("secret", secret.value));
+            entry.fds.push_back(std::move(file));
+        }
         spawn.deadline_boot_ns = request.time_limit > Duration::zero() ? boot_now_ns() + request.time_limit.count() : 0;
         spawn.grace_ms = to_milliseconds(request.grace);
         spawn.argument_count = static_cast<std::uint32_t>(request.arguments.size());
         spawn.environment_count = static_cast<std::uint32_t>(environment.size());
         spawn.body_size = static_cast<std::uint32_t>(body.size());
         spawn.limits = to_wire(request.limits);
+        spawn.sandbox = to_wire(sandbox);
         entry.request = packet(spawn);
         if (!large) entry.request += body;
         entry.capture = std::make_unique<OutputCapture>(loop_, std::move(pipes.out_read), std::move(pipes.err_read),
@@ -549,12 +651,13 @@ private:
         return found == entries_.end() ? nullptr : found->second;
     }
 
-    void on_started(const helper::Started& started, Fd pidfd) {
+    void on_started(const helper::Started& started, std::vector<Fd> fds) {
         ++status_.spawned;
         const EntryPtr entry = find(started.header.id);
         if (!entry || entry->phase != Phase::kSent) return;
         entry->phase = Phase::kRunning;
-        entry->pidfd = std::move(pidfd);
+        if (!fds.empty()) entry->pidfd = std::move(fds[0]);
+        if (fds.size() > 1) entry->end.workspace = std::move(fds[1]);
         if (entry->listener != nullptr) entry->listener->process_started(started.pid);
     }
 
@@ -576,6 +679,14 @@ private:
         end.user = std::chrono::microseconds(exited.user_us);
         end.system = std::chrono::microseconds(exited.system_us);
         end.max_rss_kb = exited.max_rss_kb;
+        end.layers = exited.layers;
+        end.read_bytes = exited.read_bytes;
+        end.written_bytes = exited.written_bytes;
+        const auto known = [](std::int64_t value) { return value < 0 ? std::nullopt : std::optional(value); };
+        end.memory_peak_bytes = known(exited.memory_peak_bytes);
+        end.out_of_memory = known(exited.out_of_memory);
+        end.processes_refused = known(exited.processes_refused);
+        end.throttled_us = known(exited.throttled_us);
         if (exited.main_alive == 0) {
             if (WIFEXITED(exited.wait_status)) end.exit_code = WEXITSTATUS(exited.wait_status);
             if (WIFSIGNALED(exited.wait_status)) {

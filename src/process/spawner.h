@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "process/fd.h"
+#include "process/isolation.h"
 #include "process/kept_output.h"
 
 namespace wa {
@@ -42,6 +43,40 @@ using OutputSink = std::function<bool(OutputStream, std::string_view)>;
 // stream has ended, to give up what it holds.
 using OutputFilter = std::function<std::string(OutputStream, std::string_view)>;
 
+// The file that was looked at before a decision about it: what is executed must be the same one.
+struct ProgramIdentity {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::int64_t changed_ns = 0;  // its status change time
+};
+
+// A value that a task may read from a file, and that stands nowhere else.
+struct SecretFile {
+    std::string name;  // of the file in the task's folder of secrets; no '/', does not begin with '.'
+    std::string value;
+};
+
+// What to put around a task. Layers that the helper did not report must not be asked for.
+struct SandboxRequest {
+    Layers layers = 0;
+    Layers optional = 0;  // of these, some may be left out where they cannot be had for this very task
+    // With own-root: shown read-only (what does not exist is left out; links stay links). With Landlock alone:
+    // readable.
+    std::vector<std::string> read_only;
+    std::vector<std::string> writable;  // with Landlock alone: folders besides the working directory
+    std::vector<std::string> hidden;    // with own-root: paths below those that are shown empty
+    // Where the working directory appears; absolute, without "..". With own-root and an empty path the task works in
+    // its private workspace, and SpawnRequest::directory stays closed.
+    std::string directory_path;
+    std::uint64_t memory = 0;  // bytes; 0 = no limit, here and below
+    std::uint64_t processes = 0;
+    std::uint64_t cpu_millis = 0;  // 1000 = one processor
+    std::uint64_t workspace_bytes = 1ULL << 30U;
+    std::uint64_t workspace_entries = 1'000'000;
+    std::vector<SecretFile> secrets;  // with own-root only; at most 16
+    std::optional<ProgramIdentity> program;
+};
+
 struct SpawnRequest {
     std::string name;                      // of the attempt; becomes WORKER_AGENTS_ATTEMPT. At most 512 bytes
     std::string executable;                // absolute path
@@ -52,6 +87,7 @@ struct SpawnRequest {
     Duration time_limit{};                 // then soft kill; 0 = none. Counted by the helper in boot time
     Duration grace{};                      // from the soft kill at time_limit to the hard one
     ProcessLimits limits;
+    SandboxRequest sandbox;
     OutputFilter filter;  // may be empty
     OutputSink sink;      // may be empty
 };
@@ -80,7 +116,16 @@ struct ProcessEnd {
     Duration took{};                // from the start to the end of the main process
     Duration user{};
     Duration system{};
-    std::int64_t max_rss_kb = 0;
+    std::int64_t max_rss_kb = 0;  // of its largest process
+    Layers layers = 0;            // that were in force
+    Fd workspace;                 // the private working folder of a task with its own root; gone once this is closed
+    std::int64_t read_bytes = 0;  // from and to storage
+    std::int64_t written_bytes = 0;
+    // By the kernel's count, where the limits of a cgroup were in force.
+    std::optional<std::int64_t> memory_peak_bytes;  // all its processes together
+    std::optional<std::int64_t> out_of_memory;      // processes killed because memory ran out
+    std::optional<std::int64_t> processes_refused;
+    std::optional<std::int64_t> throttled_us;
     KeptOutput out;
     KeptOutput err;
 };
@@ -112,6 +157,8 @@ struct SpawnerOptions {
     int oom_score_adj = 500;   // of the tasks: they die before the worker; 0 = as the worker
     std::string helper_file;   // empty = the embedded one
     bool require_all = false;  // a helper that lacks one of the measures in HelperStatus counts as failed (fail closed)
+    Layers try_layers = 0;     // that the helper tries out when it starts; only these can be asked for
+    std::uint32_t uid_base = 0;  // first id of own-uid, one for each task at a time; 0 = choose
     Duration drain_limit = std::chrono::milliseconds(200);  // wait for output once the process tree is gone
     Duration helper_patience = std::chrono::seconds(20);    // silence of the helper after which it is replaced
     Duration tick_interval = std::chrono::seconds(1);       // at most a fifth of the lease is used
@@ -128,9 +175,13 @@ struct HelperStatus {
     bool no_new_privileges = false;
     bool children_file = false;
     bool close_range = false;
-    std::uint64_t starts = 0;       // helpers started
-    std::uint32_t swept = 0;        // processes that earlier helpers or workers left, killed at the last start
-    std::uint32_t swept_alive = 0;  // and those that would not die
+    Layers layers = 0;                 // that can be had here
+    std::vector<std::string> missing;  // those that cannot, each with the reason
+    std::uint32_t landlock_abi = 0;
+    std::uint32_t cgroup_version = 0;  // that limits memory; 0 = none
+    std::uint64_t starts = 0;          // helpers started
+    std::uint32_t swept = 0;           // processes that earlier helpers or workers left, killed at the last start
+    std::uint32_t swept_alive = 0;     // and those that would not die
     std::uint64_t spawned = 0;
     std::size_t running = 0;
 };

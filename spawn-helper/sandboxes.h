@@ -1,0 +1,48 @@
+// What this machine offers to put around a task, found out once by trying it; and the parts that belong to a task slot
+// (user id, cgroup).
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cgroups.h"
+#include "confinement.h"
+#include "protocol.h"
+#include "sandbox.h"
+
+namespace wa::helper {
+
+class Sandboxes {
+public:
+    // Tries what the worker asks for and writes down what there is, and why the rest is not.
+    void probe(const Hello& hello, const char* name, Ready& ready);
+
+    // Layers that are wanted and not there, less the optional ones.
+    [[nodiscard]] uint32_t missing(const Sandbox& wish) const { return wish.layers & ~layers_ & ~wish.optional_layers; }
+    [[nodiscard]] uint32_t available(const Sandbox& wish) const { return wish.layers & layers_; }
+
+    // A task with namespaces. `layers` are those to be built; on success those that were. Init is running then.
+    InitResult start(size_t slot, SandboxPlan& plan, uint32_t& layers, int oom_score_adj);
+    // For a task without them: what it puts around itself. The ruleset is the caller's to close. False with errno.
+    bool confine(ChildPlan& plan, uint32_t layers, const char* const* readable, size_t readable_count,
+                 const char* const* writable, size_t writable_count) const;
+    [[nodiscard]] const SystemCallFilter* filter(uint32_t layers) const;
+
+    Cgroups& cgroups() { return cgroups_; }
+
+private:
+    Obstacle try_once(uint32_t layers, bool own_ids);
+    Obstacle start_probe(SandboxPlan& plan, bool own_ids);
+    void set_ids(SandboxPlan& plan, size_t slot, bool own_ids) const;
+    bool map_directory(SandboxPlan& plan, size_t slot) const;
+
+    uint32_t layers_ = 0;
+    int landlock_abi_ = 0;
+    bool privileged_ = false;  // ids may be mapped, networks made
+    uint32_t uid_base_ = 0;
+    const SystemCallFilter filter_{false};
+    const SystemCallFilter local_filter_{true};
+    Cgroups cgroups_;
+};
+
+}  // namespace wa::helper
