@@ -40,7 +40,7 @@ private:
         bool has_stated = false;
         std::size_t records = 0;  // records that said anything about it
 
-        void absorb(Part&& more);
+        void absorb(const Part& more);
         void make_unique();
         [[nodiscard]] Coverage count() const;
     };

@@ -50,11 +50,11 @@ struct TestReport {
     std::uint64_t passed = 0;
     std::uint64_t failed = 0;  // failures alone, without errors
     std::uint64_t errors = 0;
-    std::uint64_t skipped = 0;         // and disabled, ignored
-    std::uint64_t flaky = 0;           // of the passed: failed first, passed when run again
-    std::uint64_t suites = 0;          // suites in the files, nested ones too
-    double duration_seconds = 0;       // finite, not negative
-    std::vector<FailedTest> failures;  // in the file's order
+    std::uint64_t skipped = 0;           // and disabled, ignored
+    std::uint64_t flaky = 0;             // of the passed: failed first, passed when run again
+    std::uint64_t suites = 0;            // suites in the files, nested ones too
+    double duration_seconds = 0;         // finite, not negative
+    std::vector<FailedTest> failures{};  // in the file's order
     std::uint64_t failures_omitted = 0;
     bool totals_corrected = false;  // totals that the file states are missing or not those of its tests
 
@@ -74,12 +74,12 @@ struct Coverage {
 
 struct CoverageReport {
     ReportFormat format = ReportFormat::kCobertura;
-    Coverage lines;
-    Coverage branches;
-    Coverage functions;
+    Coverage lines{};
+    Coverage branches{};
+    Coverage functions{};
     // lines.percent(), or what the file states when it counts no lines. 0 to 100; absent when it says neither.
-    std::optional<double> line_percent;
-    std::optional<double> branch_percent;
+    std::optional<double> line_percent{};
+    std::optional<double> branch_percent{};
     std::uint64_t files = 0;  // source files that the report names
 };
 
