@@ -143,7 +143,7 @@ TEST(HelperProtocol, RefusesSpawnsThatDoNotAddUp) {
     const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
     const Fd root = open_directory("/");
     const std::vector<int> fds{null.get(), null.get(), root.get()};
-    const std::string good("/bin/true\0true\0A=1\0", 19);
+    const std::string good("/bin/true\0true\0A=1\0\0", 20);  // the last one: no path for the working directory
     const auto spawn = [&](std::uint32_t arguments, std::uint32_t variables, std::uint32_t size,
                            std::uint16_t flags = 0) {
         helper::Spawn message{};
@@ -160,30 +160,45 @@ TEST(HelperProtocol, RefusesSpawnsThatDoNotAddUp) {
         helper.send_message(message, helper::Type::kSpawn, ++id, body, with);
         return failed_step(helper.receive());
     };
-    EXPECT_EQ(refused(spawn(1, 1, 19), good, {}), helper::Step::kProtocol);
-    EXPECT_EQ(refused(spawn(1, 1, 19), good, {null.get()}), helper::Step::kProtocol);
-    EXPECT_EQ(refused(spawn(1, 1, 18), good, fds), helper::Step::kProtocol);
-    EXPECT_EQ(refused(spawn(2, 1, 19), good, fds), helper::Step::kProtocol);
-    EXPECT_EQ(refused(spawn(1, 0, 19), good, fds), helper::Step::kProtocol);
-    EXPECT_EQ(refused(spawn(0, 2, 19), good, fds), helper::Step::kProtocol);
-    EXPECT_EQ(refused(spawn(0xFFFFFFFF, 1, 19), good, fds), helper::Step::kProtocol);
-    EXPECT_EQ(refused(spawn(1, 0xFFFFFFFF, 19), good, fds), helper::Step::kProtocol);
+    EXPECT_EQ(refused(spawn(1, 1, 20), good, {}), helper::Step::kProtocol);
+    EXPECT_EQ(refused(spawn(1, 1, 20), good, {null.get()}), helper::Step::kProtocol);
+    EXPECT_EQ(refused(spawn(1, 1, 19), good, fds), helper::Step::kProtocol);
+    EXPECT_EQ(refused(spawn(2, 1, 20), good, fds), helper::Step::kProtocol);
+    EXPECT_EQ(refused(spawn(1, 0, 20), good, fds), helper::Step::kProtocol);
+    EXPECT_EQ(refused(spawn(0, 2, 20), good, fds), helper::Step::kProtocol);
+    EXPECT_EQ(refused(spawn(0xFFFFFFFF, 1, 20), good, fds), helper::Step::kProtocol);
+    EXPECT_EQ(refused(spawn(1, 0xFFFFFFFF, 20), good, fds), helper::Step::kProtocol);
     EXPECT_EQ(refused(spawn(1, 1, 18), good.substr(0, 18), fds), helper::Step::kProtocol);  // no NUL at the end
     EXPECT_EQ(refused(spawn(1, 1, 0), "", fds), helper::Step::kProtocol);
-    EXPECT_EQ(refused(spawn(1, 1, 14), std::string("bin/x\0true\0A=\0", 14), fds), helper::Step::kProtocol);
+    EXPECT_EQ(refused(spawn(1, 1, 15), std::string("bin/x\0true\0A=\0\0", 15), fds), helper::Step::kProtocol);
     EXPECT_EQ(
         refused(spawn(1, 1, 0xFFFFFFFF, helper::kBodyInMemfd), "", {null.get(), null.get(), root.get(), null.get()}),
         helper::Step::kProtocol);
     // A body that would keep it waiting: a pipe instead of a file.
     int pipe[2];
     ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
-    EXPECT_EQ(refused(spawn(1, 1, 19, helper::kBodyInMemfd), "", {null.get(), null.get(), root.get(), pipe[0]}),
+    EXPECT_EQ(refused(spawn(1, 1, 20, helper::kBodyInMemfd), "", {null.get(), null.get(), root.get(), pipe[0]}),
               helper::Step::kBody);
     ::close(pipe[0]);
     ::close(pipe[1]);
-    EXPECT_EQ(refused(spawn(1, 1, 19), good, {null.get(), null.get(), null.get()}), helper::Step::kDirectory);
+    EXPECT_EQ(refused(spawn(1, 1, 20), good, {null.get(), null.get(), null.get()}), helper::Step::kDirectory);
+    // Layers that were not probed, some of the namespaces only, secrets without a place for them, a path that climbs.
+    const auto with = [&](auto change) {
+        helper::Spawn message = spawn(1, 1, 20);
+        change(message.sandbox);
+        return message;
+    };
+    EXPECT_EQ(refused(with([](auto& wish) { wish.layers = helper::kLayerSeccomp; }), good, fds),
+              helper::Step::kProtocol);
+    EXPECT_EQ(refused(with([](auto& wish) { wish.layers = helper::kLayerMount; }), good, fds), helper::Step::kProtocol);
+    EXPECT_EQ(refused(with([](auto& wish) { wish.secret_count = 1; }), good, fds), helper::Step::kProtocol);
+    EXPECT_EQ(refused(with([](auto& wish) { wish.read_only_count = 0xFFFFFFFF; }), good, fds), helper::Step::kProtocol);
+    EXPECT_EQ(refused(with([](auto& wish) { wish.hidden_count = helper::kMaxPaths + 1; }), good, fds),
+              helper::Step::kProtocol);
+    EXPECT_EQ(refused(spawn(1, 1, 27), std::string("/bin/true\0true\0A=1\0/a/../b\0", 27), fds),
+              helper::Step::kProtocol);
     // And one that does add up.
-    helper.send_message(spawn(1, 1, 19), helper::Type::kSpawn, ++id, good, fds);
+    helper.send_message(spawn(1, 1, 20), helper::Type::kSpawn, ++id, good, fds);
     EXPECT_EQ(static_cast<helper::Type>(helper.receive().value().header.type), helper::Type::kStarted);
     const auto exited = helper.receive();
     ASSERT_TRUE(exited);
