@@ -17,8 +17,13 @@ namespace asio = boost::asio;
 using std::chrono::milliseconds;
 
 constexpr std::string_view kMark = "[SIMULAÇÃO]";
-constexpr std::int64_t kShortestMs = 2000;
-constexpr std::int64_t kLongestMs = 4000;
+// How long the original pretends to work (contract/executors.md 1.6).
+struct Wait {
+    std::int64_t shortest_ms = 0;
+    std::int64_t longest_ms = 0;
+};
+constexpr Wait kExecuteWait{2000, 4000};
+constexpr Wait kTestWait{1000, 3000};
 constexpr std::int64_t kMostMs = 600'000;
 constexpr std::size_t kShownBytes = 4096;
 
@@ -26,6 +31,7 @@ struct Plan {
     std::optional<std::int64_t> duration_ms;
     int exit_code = 0;
     std::string command;
+    StringMap test_output;  // TEST only: the numbers it will report
 };
 
 Result<Plan> read_plan(const Ticket& ticket) {
@@ -44,6 +50,16 @@ Result<Plan> read_plan(const Ticket& ticket) {
         plan.command += (plan.command.empty() ? "" : " ") + word;
     plan.command = clip(plan.command, kShownBytes);
     return plan;
+}
+
+// Invented numbers in the ranges of the original; coverage in percent, as in real results. A simulated failure is one
+// failed test.
+StringMap invent_tests(const Plan& plan, Random& random) {
+    const auto number = [&](std::int64_t low, std::int64_t high) { return std::to_string(random.between(low, high)); };
+    return {{"tests_passed", number(40, 50)},
+            {"tests_failed", plan.exit_code == 0 ? "0" : "1"},
+            {"tests_skipped", number(0, 5)},
+            {"coverage", number(80, 95)}};
 }
 
 class Attempt final : public RunningAttempt {
@@ -71,6 +87,8 @@ public:
         report.attempt.success = false;
         report.attempt.exit_code.reset();
         report.attempt.output.erase("exit_code");
+        for (const auto& [key, value] : plan_.test_output)
+            report.attempt.output.erase(key);  // what did not end counted nothing
         report.attempt.error = stop_error(reason, "simulation");
         end_later(std::move(report));
     }
@@ -85,11 +103,15 @@ private:
             attempt.error = make_error(ErrorCode::kExecutionFailed, Retry::kNever, Fault::kTask, "simulation",
                                        "simulated exit code " + std::to_string(plan_.exit_code));
         }
+        attempt.metadata = {{"duration_seconds", seconds_text(clock_.now() - started_)}};
+        if (!plan_.test_output.empty()) {
+            attempt.output = plan_.test_output;
+            return report;
+        }
         attempt.output = {{"exit_code", std::to_string(plan_.exit_code)},
                           {"stdout", std::string(kMark) + (plan_.command.empty() ? "" : " " + plan_.command)},
                           {"stderr", ""},
                           {"command", plan_.command}};
-        attempt.metadata = {{"duration_seconds", seconds_text(clock_.now() - started_)}};
         return report;
     }
 
@@ -149,7 +171,11 @@ std::unique_ptr<RunningAttempt> SimulationRuntime::start(const AttemptContext& c
     auto attempt = std::make_unique<Attempt>(loop_, clock_, context.key, listener);
     Result<Plan> plan = read_plan(*context.ticket);
     if (auto allowed = validate(*context.ticket); !allowed) plan = Failure(std::move(allowed).error());
-    const std::int64_t wait = plan && plan->duration_ms ? *plan->duration_ms : random_.between(kShortestMs, kLongestMs);
+    const bool test = context.ticket->task_type == TaskType::kTest;
+    const Wait range = test ? kTestWait : kExecuteWait;
+    std::int64_t wait = random_.between(range.shortest_ms, range.longest_ms);
+    if (plan && plan->duration_ms) wait = *plan->duration_ms;
+    if (plan && test) plan->test_output = invent_tests(*plan, random_);
     attempt->begin(std::move(plan), milliseconds(wait));
     return attempt;
 }

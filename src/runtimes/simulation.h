@@ -1,9 +1,9 @@
-// The runtime that runs nothing: it waits a while and reports success, and every result of it says that it was
-// simulated (contract/executors.md 1.6). It exists so that a flow can be tried while its back-ends are missing;
-// SIMULATION_POLICY=deny switches it off.
+// The runtime that runs nothing: it waits a while and reports success (for a TEST ticket: invented numbers of tests),
+// and every result of it says that it was simulated (contract/executors.md 1.6). It exists so that a flow can be tried
+// while its back-ends are missing; SIMULATION_POLICY=deny switches it off.
 //
 // For load tests two parameters, read here only:
-//   simulated_duration_ms   0 .. 600,000: how long to wait, instead of a random 2 to 4 s
+//   simulated_duration_ms   0 .. 600,000: how long to wait, instead of a random 2 to 4 s (TEST: 1 to 3 s)
 //   simulated_exit_code     0 .. 255: the exit code to report; other than 0 it is a (simulated) failure
 #pragma once
 

@@ -70,6 +70,21 @@ TEST_F(SimulationTest, LoadTestsSetTimeAndCode) {
     EXPECT_EQ(result.attempt.metadata.at("simulated"), "true");
 }
 
+TEST_F(SimulationTest, InventsTestsInPercentAndSaysSo) {
+    ticket.task_type = TaskType::kTest;
+    ticket.parameters["simulated_duration_ms"] = 1;
+    const auto attempt = start();
+    run();
+    EXPECT_TRUE(result.attempt.success);
+    EXPECT_TRUE(result.attempt.simulated);
+    const auto number = [&](const char* key) { return std::stoi(result.attempt.output.at(key)); };
+    EXPECT_TRUE(number("tests_passed") >= 40 && number("tests_passed") <= 50);
+    EXPECT_EQ(number("tests_failed"), 0);
+    EXPECT_TRUE(number("tests_skipped") >= 0 && number("tests_skipped") <= 5);
+    EXPECT_TRUE(number("coverage") >= 80 && number("coverage") <= 95);
+    EXPECT_FALSE(result.attempt.output.contains("stdout"));
+}
+
 TEST_F(SimulationTest, StopsAtOnce) {
     const auto attempt = start();
     loop.poll();
