@@ -86,6 +86,16 @@ std::string_view cancel_reason(Outcome outcome, const Settlement& settlement) {
     return why.empty() ? "user_request" : "other";
 }
 
+// Tickets name their suites, so that there can be any number: the first hundred are told apart.
+Label suite() {
+    return {"suite", {}, 100};
+}
+
+// Why another back-end than the wanted one had to do: the label, or "" when nothing was passed over.
+std::string_view fallback_label(const AttemptReport& report) {
+    return value_of(report.metadata, "fallback_code");
+}
+
 std::vector<std::string> runtimes() {
     return {"k8s", "docker", "lambda", "local", "code_forge", "simulation"};
 }
@@ -215,6 +225,27 @@ Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts
                                      "Length of commands run on this machine.", {},
                                      {0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300})
                           .with({})),
+      test_tasks_(registry.counter(
+          named("test_tasks_executed_total"), "TEST attempts, by how they ended.",
+          {closed("status", {"success", "failed", "timeout", "not_allowed", "simulated", "cancelled"}), suite()})),
+      test_duration_(registry.histogram(named("test_duration_seconds"), "Length of TEST attempts.", {suite()},
+                                        {1, 5, 10, 30, 60, 120, 300, 600})),
+      tests_passed_(
+          registry.counter(named("tests_passed_total"), "Tests that passed, by what their reports say.", {suite()})),
+      tests_failed_(registry.counter(named("tests_failed_total"),
+                                     "Tests that failed or ended in an error, by what their reports say.", {suite()})),
+      test_coverage_(registry.gauge(named("test_coverage_percent"),
+                                    "Lines covered in the last run that said so, 0 to 100.", {suite()})),
+      test_parsing_(registry
+                        .counter(named("test_report_parsing_total"),
+                                 "Test reports found, by whether they could be read.",
+                                 {closed("format", {"junit"}), closed("status", {"success", "error"})})
+                        .create_all()),
+      coverage_parsing_(
+          registry
+              .counter(named("coverage_report_parsing_total"), "Coverage reports found, by whether they could be read.",
+                       {closed("format", {"cobertura", "lcov", "unknown"}), closed("status", {"success", "error"})})
+              .create_all()),
       simulated_(registry.counter(
           named("simulated_results_total"), "Outcomes that nothing real stands behind.",
           {task_type(), closed("reason", {"disabled", "unavailable", "timeout", "api_error", "error", "requested"})})),
@@ -336,7 +367,7 @@ void Metrics::attempt_ended(const TicketView& ticket, const AttemptReport& repor
     }
     if (status == "timeout") timeouts_.with({to_string(ticket.task_type), lower(to_string(ticket.task_type))}).add();
     if (report.simulated) {
-        const std::string_view reason = value_of(report.metadata, "fallback_reason");
+        const std::string_view reason = fallback_label(report);
         simulated_.with({to_string(ticket.task_type), reason.empty() ? "requested" : reason}).add();
     }
     count_execution(ticket, report, took, status);
@@ -344,7 +375,7 @@ void Metrics::attempt_ended(const TicketView& ticket, const AttemptReport& repor
 
 void Metrics::count_execution(const TicketView& ticket, const AttemptReport& report, Duration took,
                               std::string_view status) {
-    const std::string_view fallback_reason = value_of(report.metadata, "fallback_reason");
+    const std::string_view fallback_reason = fallback_label(report);
     if (Family<Counter>* fallback = fallbacks_[static_cast<std::size_t>(ticket.task_type)]; fallback != nullptr) {
         if (!fallback_reason.empty()) fallback->with({fallback_reason}).add();
     }
@@ -356,10 +387,26 @@ void Metrics::count_execution(const TicketView& ticket, const AttemptReport& rep
         const std::string_view asked = value_of(report.metadata, "requested_runtime");
         if (!asked.empty() && asked != runtime) runtime_fallbacks_.with({asked, runtime}).add();
     }
+    if (ticket.task_type == TaskType::kTest) count_tests(report, took, status);
     if (runtime == "local") {
         const bool killed = status == "cancelled" || (status == "failed" && report.signal.has_value());
         local_executions_.with({killed ? "killed" : status}).add();
         local_duration_.observe(to_seconds(took));
+    }
+}
+
+void Metrics::count_tests(const AttemptReport& report, Duration took, std::string_view status) {
+    const TestFigures figures = report.tests.value_or(TestFigures{});
+    const std::string_view name = figures.suite.empty() ? std::string_view("default") : figures.suite;
+    test_tasks_.with({status, name}).add();
+    test_duration_.with({name}).observe(to_seconds(took));
+    if (report.simulated) return;  // its numbers are invented
+    if (figures.passed) tests_passed_.with({name}).add(static_cast<double>(*figures.passed));
+    if (figures.not_passed) tests_failed_.with({name}).add(static_cast<double>(*figures.not_passed));
+    if (figures.coverage_percent) test_coverage_.with({name}).set(*figures.coverage_percent);
+    for (const TestFigures::Parsing& report_file : figures.reports) {
+        Family<Counter>& family = report_file.format == "junit" ? test_parsing_ : coverage_parsing_;
+        family.with({report_file.format, report_file.good ? "success" : "error"}).add();
     }
 }
 

@@ -70,6 +70,7 @@ private:
     }
     void register_additions(const BuildFacts& facts);
     void count_execution(const TicketView& ticket, const AttemptReport& report, Duration took, std::string_view status);
+    void count_tests(const AttemptReport& report, Duration took, std::string_view status);
     void count_settled_result(const TicketView& ticket, const Settlement& settlement);
 
     Registry& registry_;
@@ -117,6 +118,13 @@ private:
     Family<Counter>& local_executions_;
     Histogram& local_duration_;
     std::array<Family<Counter>*, kTaskTypeCount> fallbacks_{};  // null where no name is defined
+    Family<Counter>& test_tasks_;
+    Family<Histogram>& test_duration_;
+    Family<Counter>& tests_passed_;
+    Family<Counter>& tests_failed_;
+    Family<Gauge>& test_coverage_;
+    Family<Counter>& test_parsing_;
+    Family<Counter>& coverage_parsing_;
     Family<Counter>& simulated_;
     Family<Counter>& timeouts_;
     Family<Counter>& sla_violations_;

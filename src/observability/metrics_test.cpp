@@ -178,7 +178,9 @@ TEST_F(MetricsTest, SimulationAndFallbackAreSeen) {
     AttemptReport report;
     report.success = report.simulated = true;
     report.runtime = "simulation";
-    report.metadata = {{"fallback_reason", "unavailable"}, {"requested_runtime", "docker"}};
+    report.metadata = {{"fallback_reason", "docker: it does not answer"},
+                       {"fallback_code", "unavailable"},
+                       {"requested_runtime", "docker"}};
     metrics_.attempt_ended(ticket(), report, 1s, Duration{-1});
     EXPECT_EQ(value("worker_agent_simulated_results_total{task_type=\"EXECUTE\",reason=\"unavailable\"}"), "1.0");
     EXPECT_EQ(value("worker_agent_execute_tasks_executed_total{status=\"simulated\"}"), "1.0");
@@ -186,6 +188,49 @@ TEST_F(MetricsTest, SimulationAndFallbackAreSeen) {
     EXPECT_EQ(value("worker_agent_execute_runtime_fallbacks_total{from_runtime=\"docker\",to_runtime=\"simulation\"}"),
               "1.0");
     EXPECT_EQ(value("worker_agent_execute_fallback_total{reason=\"unavailable\"}"), "1.0");
+}
+
+TEST_F(MetricsTest, TestsAreCountedBySuite) {
+    AttemptReport report;
+    report.success = true;
+    report.runtime = "local";
+    report.tests = TestFigures{"unit", 8, 2, 87.5, {{"junit", true}, {"junit", false}, {"lcov", true}}};
+    metrics_.attempt_ended(ticket(TaskType::kTest), report, 3s, Duration{-1});
+    EXPECT_EQ(value("worker_agent_test_tasks_executed_total{status=\"success\",suite=\"unit\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_test_duration_seconds_sum{suite=\"unit\"}"), "3.0");
+    EXPECT_EQ(value("worker_agent_test_duration_seconds_bucket{suite=\"unit\",le=\"5.0\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_tests_passed_total{suite=\"unit\"}"), "8.0");
+    EXPECT_EQ(value("worker_agent_tests_failed_total{suite=\"unit\"}"), "2.0");
+    EXPECT_EQ(value("worker_agent_test_coverage_percent{suite=\"unit\"}"), "87.5");
+    EXPECT_EQ(value("worker_agent_test_report_parsing_total{format=\"junit\",status=\"success\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_test_report_parsing_total{format=\"junit\",status=\"error\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_coverage_report_parsing_total{format=\"lcov\",status=\"success\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_coverage_report_parsing_total{format=\"unknown\",status=\"error\"}"), "0.0");
+}
+
+TEST_F(MetricsTest, SimulatedTestsMoveNoNumbersOfTests) {
+    AttemptReport report;
+    report.success = report.simulated = true;
+    report.runtime = "simulation";
+    report.metadata = {{"fallback_code", "disabled"}};
+    report.tests = TestFigures{"unit", 40, 0, 90.0, {}};
+    metrics_.attempt_ended(ticket(TaskType::kTest), report, 3s, Duration{-1});
+    EXPECT_EQ(value("worker_agent_test_tasks_executed_total{status=\"simulated\",suite=\"unit\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_test_fallback_total{reason=\"disabled\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_tests_passed_total{suite=\"unit\"}"), "");
+    EXPECT_EQ(value("worker_agent_test_coverage_percent{suite=\"unit\"}"), "");
+}
+
+TEST_F(MetricsTest, SuitesAreBoundedInNumber) {
+    AttemptReport report;
+    report.success = true;
+    for (int n = 0; n < 150; ++n) {
+        report.tests = TestFigures{"suite" + std::to_string(n), 1, 0, {}, {}};
+        metrics_.attempt_ended(ticket(TaskType::kTest), report, 1s, Duration{-1});
+    }
+    EXPECT_EQ(value("worker_agent_tests_passed_total{suite=\"suite99\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_tests_passed_total{suite=\"suite100\"}"), "");
+    EXPECT_EQ(value("worker_agent_tests_passed_total{suite=\"other\"}"), "50.0");
 }
 
 TEST_F(MetricsTest, PausesAreTimedAndDrainIsNone) {
