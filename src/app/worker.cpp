@@ -35,6 +35,27 @@ private:
     std::function<void(std::string_view)> changed_;
 };
 
+// A call on the loop after a while, that can be taken back.
+CallLater call_later_on(boost::asio::io_context& loop) {
+    return [&loop](Duration wait, std::function<void()> action) {
+        struct Call {
+            boost::asio::steady_timer timer;
+            std::function<void()> action;
+        };
+        auto call = std::make_shared<Call>(boost::asio::steady_timer(loop, wait), std::move(action));
+        // The timer's handler may be on its way already when the call is taken back.
+        call->timer.async_wait([call](const boost::system::error_code& error) {
+            if (const auto due = std::exchange(call->action, nullptr); due && !error) due();
+        });
+        return [call = std::weak_ptr<Call>(call)] {
+            const auto pending = call.lock();
+            if (!pending) return;
+            pending->action = nullptr;
+            pending->timer.cancel();
+        };
+    };
+}
+
 DeadlineMode deadline_mode(const std::string& text) {
     if (text == "warn") return DeadlineMode::kWarn;
     if (text == "off") return DeadlineMode::kOff;
@@ -61,9 +82,7 @@ Worker::~Worker() {
     sink_.reset();
     tickets_.reset();
     host_.reset();
-    execute_.reset();
-    local_.reset();
-    simulation_.reset();
+    forget_executors();
     spawner_.reset();
     task_logs_.reset();
     store_.reset();
@@ -216,7 +235,18 @@ LocalRuntimeOptions Worker::local_options() const {
     return options;
 }
 
-void Worker::make_flow() {
+TestOptions Worker::test_options() const {
+    TestOptions options;
+    options.allowed_commands = settings_.list("ALLOWED_TEST_COMMANDS");
+    options.workspace_root = settings_.text("TEST_WORKSPACE_ROOT");
+    options.timeout = settings_.duration("TEST_EXECUTION_TIMEOUT_SECONDS");
+    options.tries = static_cast<int>(settings_.integer("TEST_RETRY_ATTEMPTS"));
+    options.read_junit = settings_.flag("JUNIT_XML_ENABLED");
+    options.read_coverage = settings_.flag("COVERAGE_REPORT_ENABLED");
+    return options;
+}
+
+void Worker::make_executors() {
     local_ = std::make_unique<LocalRuntime>(loop_, context_.clock, *spawner_, task_logs_.get(), local_options());
     if (auto prepared = local_->prepare(context_.random); !prepared) {
         log_->error("local_runtime_unavailable", {{"error", prepared.error().describe()}});
@@ -230,6 +260,23 @@ void Worker::make_flow() {
     execute.fallback_on = parse_fallback_on(settings_.text("RUNTIME_FALLBACK_ON")).value_or(FallbackOn::kUnavailable);
     execute_ = std::make_unique<ExecuteExecutor>(context_.clock, std::move(execute),
                                                  std::vector<Runtime*>{local_.get(), simulation_.get()});
+    test_reports_ = std::make_unique<TestReportReader>(loop_, context_.clock);
+    test_ = std::make_unique<TestExecutor>(
+        TestExecutor::Parts{context_.clock, *local_, *test_reports_, *simulation_, call_later_on(loop_)},
+        test_options());
+}
+
+// Before what they are built on.
+void Worker::forget_executors() {
+    test_.reset();
+    execute_.reset();
+    test_reports_.reset();
+    local_.reset();
+    simulation_.reset();
+}
+
+void Worker::make_flow() {
+    make_executors();
 
     log_observer_ = std::make_unique<observability::LogObserver>(*log_);
     event_feed_ = std::make_unique<observability::EventFeed>(*hub_);
@@ -267,7 +314,10 @@ void Worker::make_flow() {
         *source_,       *sink_,          *tickets_, *observers_,
         context_.clock, context_.random, {},        [](std::string_view payload) { return parse_ticket(payload); }};
     for (const std::string& name : settings_.list("SUPPORTED_TASK_TYPES")) {
-        if (parse_task_type(name) == TaskType::kExecute) ports.executors.emplace(TaskType::kExecute, execute_.get());
+        for (Executor* executor : std::initializer_list<Executor*>{execute_.get(), test_.get()}) {
+            if (parse_task_type(name) == executor->task_type())
+                ports.executors.emplace(executor->task_type(), executor);
+        }
     }
     for (const auto& [type, executor] : ports.executors) {
         metrics_->executor_registered(type);
@@ -578,9 +628,7 @@ int Worker::report_and_close() {
     source_.reset();
     sink_.reset();
     tickets_.reset();
-    execute_.reset();
-    local_.reset();
-    simulation_.reset();
+    forget_executors();
     spawner_.reset();
     task_logs_.reset();
     store_->close(drained ? StopKind::kDrained : StopKind::kUnclean);

@@ -23,6 +23,7 @@
 #include "cli/command_line.h"
 #include "config/settings.h"
 #include "executors/execute.h"
+#include "executors/test.h"
 #include "net/http_server.h"
 #include "observability/event_hub.h"
 #include "observability/health.h"
@@ -34,6 +35,7 @@
 #include "process/spawner.h"
 #include "runtimes/local_process.h"
 #include "runtimes/simulation.h"
+#include "runtimes/test_report_reader.h"
 
 namespace wa::app {
 
@@ -62,6 +64,8 @@ public:
 private:
     Result<void> open_parts();
     void make_flow();
+    void make_executors();
+    void forget_executors();
     Result<void> serve();
     Result<void> submit_examples();
     void begin();
@@ -79,6 +83,7 @@ private:
     int report_and_close();
     EngineOptions engine_options() const;
     LocalRuntimeOptions local_options() const;
+    TestOptions test_options() const;
     [[nodiscard]] IsolationReport isolation();
     [[nodiscard]] int failed_to_start(const Error& error);
 
@@ -106,6 +111,8 @@ private:
     std::unique_ptr<LocalRuntime> local_;
     std::unique_ptr<SimulationRuntime> simulation_;
     std::unique_ptr<ExecuteExecutor> execute_;
+    std::unique_ptr<TestReportReader> test_reports_;
+    std::unique_ptr<TestExecutor> test_;
     std::unique_ptr<DevView> view_;
     std::unique_ptr<observability::LogObserver> log_observer_;
     std::unique_ptr<observability::EventFeed> event_feed_;

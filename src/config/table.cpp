@@ -338,7 +338,7 @@ constexpr auto kParts = std::to_array<PartSpec>({
     {Part::kEngine, "engine", true},
     {Part::kLocalRuntime, "EXECUTE local", true},
     {Part::kRuntimeChoice, "EXECUTE", true},
-    {Part::kTest, "TEST", false},
+    {Part::kTest, "TEST", true},
     {Part::kHttp, "HTTP", true},
     {Part::kLogging, "logs", true},
     {Part::kMetrics, "metrics", true},
