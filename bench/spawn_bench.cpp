@@ -27,7 +27,6 @@
 
 #include "base/clock.h"
 #include "process/spawner.h"
-#include "protocol.h"
 
 namespace {
 
@@ -110,7 +109,7 @@ private:
         request.arguments = {"true"};
         request.environment = {"PATH=/usr/bin:/bin", "HOME=/", "LANG=C.UTF-8"};
         request.sandbox.layers = layers_;
-        if ((layers_ & wa::helper::kLayerMount) == 0)
+        if ((layers_ & wa::layer::kMount) == 0)
             request.directory = wa::Fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
         request.sandbox.read_only = {"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc"};
         request.sandbox.read_only.push_back(std::filesystem::path(program_).parent_path());
@@ -152,15 +151,15 @@ struct Variant {
 
 // Each group by itself (what rests on another one, with it), then all.
 std::vector<Variant> variants(wa::Layers available) {
-    using namespace wa::helper;
+    using namespace wa::layer;
     const std::vector<Variant> all{{"none", 0},
-                                   {"seccomp", kLayerSeccomp},
-                                   {"landlock", kLayerLandlock},
-                                   {"cgroup", kCgroupLayers},
-                                   {"namespaces", kNamespaceLayers},
-                                   {"namespaces_network", kNamespaceLayers | kLayerNetwork},
-                                   {"namespaces_own_uid", kNamespaceLayers | kLayerOwnUid},
-                                   {"all_but_network", wa::all_layers() & ~kLayerNetwork},
+                                   {"seccomp", kSeccomp},
+                                   {"landlock", kLandlock},
+                                   {"cgroup", kCgroup},
+                                   {"namespaces", kNamespaces},
+                                   {"namespaces_network", kNamespaces | kNetwork},
+                                   {"namespaces_own_uid", kNamespaces | kOwnUid},
+                                   {"all_but_network", wa::all_layers() & ~kNetwork},
                                    {"all", wa::all_layers()}};
     std::vector<Variant> there;
     for (const Variant& one : all) {

@@ -253,7 +253,8 @@ bool hide(const char* absolute) {
     struct stat facts{};
     if (path[0] == '\0' || lstat(path, &facts) != 0 || S_ISLNK(facts.st_mode)) return true;
     if (S_ISDIR(facts.st_mode)) {
-        return mount("hidden", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "mode=0555,size=4k,nr_inodes=1") == 0;
+        // Writable, for the shared folder may have to be shown below it; too small to be of use for anything else.
+        return mount("hidden", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=4k,nr_inodes=32") == 0;
     }
     return make_file("run/hidden", "", 0) && mount("run/hidden", path, nullptr, MS_BIND, nullptr) == 0;
 }

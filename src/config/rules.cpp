@@ -81,9 +81,11 @@ private:
                 error(name, std::string(name) + " must be an absolute path");
             }
         }
-        for (const std::string& folder : settings_.list("LOCAL_RUNTIME_ALLOWED_DIRS")) {
-            if (!folder.starts_with('/'))
-                error("LOCAL_RUNTIME_ALLOWED_DIRS", "LOCAL_RUNTIME_ALLOWED_DIRS must hold absolute paths");
+        for (const std::string_view name :
+             {"LOCAL_RUNTIME_ALLOWED_DIRS", "LOCAL_RUNTIME_READ_PATHS", "LOCAL_RUNTIME_HIDDEN_PATHS"}) {
+            for (const std::string& path : settings_.list(name)) {
+                if (!path.starts_with('/')) error(name, std::string(name) + " must hold absolute paths");
+            }
         }
         std::string_view path = settings_.text("LOCAL_RUNTIME_PATH");
         while (!path.empty()) {

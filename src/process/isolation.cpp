@@ -15,23 +15,29 @@ constexpr std::array<LevelName, 5> kLevelNames{
     LevelName{IsolationLevel::kFull, "full"}};
 
 using LayerName = std::pair<Layers, std::string_view>;
-constexpr std::array<LayerName, 15> kLayerNames{LayerName{helper::kLayerUser, "user-namespace"},
-                                                LayerName{helper::kLayerPid, "pid-namespace"},
-                                                LayerName{helper::kLayerMount, "own-root"},
-                                                LayerName{helper::kLayerIpc, "ipc-namespace"},
-                                                LayerName{helper::kLayerUts, "uts-namespace"},
-                                                LayerName{helper::kLayerCgroupNs, "cgroup-namespace"},
-                                                LayerName{helper::kLayerNetwork, "network-namespace"},
-                                                LayerName{helper::kLayerOwnUid, "own-uid"},
-                                                LayerName{helper::kLayerCapabilities, "no-capabilities"},
-                                                LayerName{helper::kLayerSeccomp, "seccomp"},
-                                                LayerName{helper::kLayerNoSockets, "local-sockets-only"},
-                                                LayerName{helper::kLayerLandlock, "landlock"},
-                                                LayerName{helper::kLayerMemory, "memory-limit"},
-                                                LayerName{helper::kLayerProcesses, "process-limit"},
-                                                LayerName{helper::kLayerCpu, "cpu-limit"}};
+constexpr std::array<LayerName, 15> kLayerNames{LayerName{layer::kUser, "user-namespace"},
+                                                LayerName{layer::kPid, "pid-namespace"},
+                                                LayerName{layer::kMount, "own-root"},
+                                                LayerName{layer::kIpc, "ipc-namespace"},
+                                                LayerName{layer::kUts, "uts-namespace"},
+                                                LayerName{layer::kCgroupNs, "cgroup-namespace"},
+                                                LayerName{layer::kNetwork, "network-namespace"},
+                                                LayerName{layer::kOwnUid, "own-uid"},
+                                                LayerName{layer::kCapabilities, "no-capabilities"},
+                                                LayerName{layer::kSeccomp, "seccomp"},
+                                                LayerName{layer::kNoSockets, "local-sockets-only"},
+                                                LayerName{layer::kLandlock, "landlock"},
+                                                LayerName{layer::kMemory, "memory-limit"},
+                                                LayerName{layer::kProcesses, "process-limit"},
+                                                LayerName{layer::kCpu, "cpu-limit"}};
 
-constexpr Layers kFilteredLayers = helper::kLayerCapabilities | helper::kLayerSeccomp;
+static_assert(layer::kNoSockets == helper::kLayerNoSockets && layer::kMount == helper::kLayerMount &&
+              layer::kNamespaces == helper::kNamespaceLayers && layer::kCgroup == helper::kCgroupLayers &&
+              layer::kLandlock == helper::kLayerLandlock && layer::kOwnUid == helper::kLayerOwnUid &&
+              layer::kNetwork == helper::kLayerNetwork && layer::kSeccomp == helper::kLayerSeccomp &&
+              layer::kCapabilities == helper::kLayerCapabilities);
+
+constexpr Layers kFilteredLayers = layer::kCapabilities | layer::kSeccomp;
 
 }  // namespace
 
@@ -54,11 +60,10 @@ Layers layers_of(IsolationLevel level) {
         case IsolationLevel::kNone:
         case IsolationLevel::kProcessGroup: return 0;
         case IsolationLevel::kFiltered: return kFilteredLayers;
-        case IsolationLevel::kNamespaces: return kFilteredLayers | helper::kNamespaceLayers;
+        case IsolationLevel::kNamespaces: return kFilteredLayers | layer::kNamespaces;
         case IsolationLevel::kFull: break;
     }
-    return kFilteredLayers | helper::kNamespaceLayers | helper::kLayerLandlock | helper::kLayerMemory |
-           helper::kLayerProcesses;
+    return kFilteredLayers | layer::kNamespaces | layer::kLandlock | layer::kMemory | layer::kProcesses;
 }
 
 IsolationLevel level_of(Layers layers) {
@@ -69,7 +74,7 @@ IsolationLevel level_of(Layers layers) {
 }
 
 Layers all_layers() {
-    return layers_of(IsolationLevel::kFull) | helper::kLayerNetwork | helper::kLayerOwnUid | helper::kLayerCpu;
+    return layers_of(IsolationLevel::kFull) | layer::kNetwork | layer::kOwnUid | layer::kCpu;
 }
 
 std::vector<std::string> layer_names(Layers layers) {

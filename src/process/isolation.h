@@ -9,8 +9,27 @@
 
 namespace wa {
 
-// A set of layers; the bits of spawn-helper/protocol.h.
+// A set of layers. What each one is: spawn-helper/protocol.h, which has the same bits.
 using Layers = std::uint32_t;
+namespace layer {
+inline constexpr Layers kUser = 1U << 0U;
+inline constexpr Layers kPid = 1U << 1U;
+inline constexpr Layers kMount = 1U << 2U;
+inline constexpr Layers kIpc = 1U << 3U;
+inline constexpr Layers kUts = 1U << 4U;
+inline constexpr Layers kCgroupNs = 1U << 5U;
+inline constexpr Layers kNetwork = 1U << 6U;
+inline constexpr Layers kOwnUid = 1U << 7U;
+inline constexpr Layers kCapabilities = 1U << 8U;
+inline constexpr Layers kSeccomp = 1U << 9U;
+inline constexpr Layers kLandlock = 1U << 10U;
+inline constexpr Layers kMemory = 1U << 11U;
+inline constexpr Layers kProcesses = 1U << 12U;
+inline constexpr Layers kCpu = 1U << 13U;
+inline constexpr Layers kNoSockets = 1U << 14U;
+inline constexpr Layers kNamespaces = kUser | kPid | kMount | kIpc | kUts | kCgroupNs;  // all of them or none
+inline constexpr Layers kCgroup = kMemory | kProcesses | kCpu;
+}  // namespace layer
 
 // In ascending order: each level holds what the ones before it hold.
 //   process-group  own session and process group, killed as a whole with all descendants; no new privileges; clean

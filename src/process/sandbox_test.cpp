@@ -7,14 +7,13 @@
 #include <cstdlib>
 
 #include "process/process_test_support.h"
-#include "protocol.h"
 
 namespace wa::testing {
 namespace {
 
 SpawnerOptions all_options() {
     SpawnerOptions options;
-    options.try_layers = all_layers() | helper::kLayerNoSockets;
+    options.try_layers = all_layers() | layer::kNoSockets;
     return options;
 }
 
@@ -33,7 +32,7 @@ protected:
         SpawnRequest request = command({"/bin/sh", "-c", script});
         request.environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/task/home", "TMPDIR=/tmp"};
         request.directory.reset();
-        request.sandbox.layers = available() & ~helper::kLayerNoSockets;
+        request.sandbox.layers = available() & ~layer::kNoSockets;
         request.sandbox.read_only = {"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc"};
         request.sandbox.memory = 256U << 20U;
         request.sandbox.processes = 64;

@@ -5,12 +5,15 @@
 
 #include <algorithm>
 
+#include "core/codec/shell_words.h"
 #include "core/codec/text.h"
 
 namespace wa {
 namespace {
 
 constexpr std::size_t kShownBytes = 200;
+constexpr std::string_view kDigestMark = "@sha256:";
+constexpr std::size_t kDigestLetters = 64;
 
 bool is_program(const std::string& path) {
     struct stat facts{};
@@ -34,10 +37,57 @@ Result<void> check_form(std::string_view program) {
     return {};
 }
 
+bool is_digest(std::string_view text) {
+    return text.size() == kDigestLetters && std::all_of(text.begin(), text.end(), [](char c) {
+               return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+           });
+}
+
 }  // namespace
 
-CommandPolicy::CommandPolicy(std::vector<std::string> allowed, std::string_view search_path)
-    : allowed_(std::move(allowed)) {
+bool fits_pattern(std::string_view text, std::string_view pattern) {
+    // On a mismatch the last '*' takes one character more: linear in each, never exponential.
+    std::size_t at = 0;
+    std::size_t wanted = 0;
+    std::size_t star = std::string_view::npos;
+    std::size_t resume = 0;
+    while (at < text.size()) {
+        if (wanted < pattern.size() && pattern[wanted] == '*') {
+            star = wanted++;
+            resume = at;
+        } else if (wanted < pattern.size() && (pattern[wanted] == '?' || pattern[wanted] == text[at])) {
+            ++wanted;
+            ++at;
+        } else if (star != std::string_view::npos) {
+            wanted = star + 1;
+            at = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (wanted < pattern.size() && pattern[wanted] == '*')
+        ++wanted;
+    return wanted == pattern.size();
+}
+
+CommandPolicy::CommandPolicy(const std::vector<std::string>& allowed, std::string_view search_path) {
+    for (const std::string& text : allowed) {
+        const auto words = split_shell_words(text);
+        if (!words || words->empty()) continue;
+        Entry entry;
+        entry.program = words->front();
+        if (const std::size_t mark = entry.program.rfind(kDigestMark); mark != std::string::npos) {
+            entry.digest = entry.program.substr(mark + kDigestMark.size());
+            entry.program.resize(mark);
+            if (!is_digest(entry.digest)) continue;
+        }
+        entry.arguments.assign(words->begin() + 1, words->end());
+        if (!entry.arguments.empty() && entry.arguments.back() == "$") {
+            entry.closed = true;
+            entry.arguments.pop_back();
+        }
+        entries_.push_back(std::move(entry));
+    }
     while (!search_path.empty()) {
         const std::string_view folder = search_path.substr(0, search_path.find(':'));
         search_path.remove_prefix(std::min(search_path.size(), folder.size() + 1));
@@ -48,18 +98,30 @@ CommandPolicy::CommandPolicy(std::vector<std::string> allowed, std::string_view 
     }
 }
 
-bool CommandPolicy::allows(std::string_view program) const {
-    return !program.empty() && std::find(allowed_.begin(), allowed_.end(), program) != allowed_.end();
+bool CommandPolicy::fits(const Entry& entry, const std::vector<std::string>& command) {
+    if (entry.program != command.front()) return false;
+    const std::size_t given = command.size() - 1;
+    if (given < entry.arguments.size() || (entry.closed && given > entry.arguments.size())) return false;
+    for (std::size_t index = 0; index < entry.arguments.size(); ++index) {
+        if (!fits_pattern(command[index + 1], entry.arguments[index])) return false;
+    }
+    return true;
 }
 
-Result<std::string> CommandPolicy::resolve(std::string_view program) const {
+Result<AllowedProgram> CommandPolicy::resolve(const std::vector<std::string>& command) const {
+    const std::string program = command.empty() ? std::string() : command.front();
     WA_CHECKED(check_form(program));
-    if (!allows(program)) {
-        return not_allowed(program, program.find('/') != std::string_view::npos
-                                        ? "this very path is not in the list of allowed commands"
-                                        : "it is not in the list of allowed commands");
+    bool known = false;
+    for (const Entry& entry : entries_) {
+        known = known || entry.program == program;
+        if (!fits(entry, command)) continue;
+        WA_TRY(std::string path, find(program));
+        return AllowedProgram{std::move(path), entry.digest};
     }
-    return find(program);
+    if (known) return not_allowed(program, "it is allowed with other arguments only");
+    return not_allowed(program, program.find('/') != std::string::npos
+                                    ? "this very path is not in the list of allowed commands"
+                                    : "it is not in the list of allowed commands");
 }
 
 Result<std::string> CommandPolicy::find(std::string_view program) const {

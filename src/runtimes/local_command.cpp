@@ -75,9 +75,26 @@ Result<void> read_retry_codes(const Parameters& parameters, LocalCommand& comman
     return {};
 }
 
+// What a ticket gives a task as files only: each becomes a private file, whose path the variable NAME_FILE holds.
+Result<void> read_secret_files(const Parameters& parameters, LocalCommand& command) {
+    WA_TRY(const auto files, parameters.map("secrets"));
+    if (!files) return {};
+    constexpr std::size_t kMostFiles = 16;
+    if (files->size() > kMostFiles) return parameters.refuse("secrets", "at most 16 of them are taken");
+    // Their names become names of variables, and follow the same rule.
+    StringMap names;
+    for (const auto& [name, value] : *files)
+        names.emplace(name + "_FILE", "");
+    WA_CHECKED(check_variables(names, {"*"}, {}));
+    command.secret_files = *files;
+    return {};
+}
+
 // Values that the ticket itself calls secret: variables and options with such names.
 std::vector<std::string> find_secrets(const LocalCommand& command) {
     std::vector<std::string> secrets;
+    for (const auto& [name, value] : command.secret_files)
+        secrets.push_back(value);
     for (const auto& [name, value] : command.variables) {
         if (names_secret(name)) secrets.push_back(value);
     }
@@ -109,10 +126,12 @@ Result<LocalCommand> parse_local_command(const Ticket& ticket, const LocalComman
     const Parameters parameters(ticket.parameters);
     LocalCommand command;
     WA_TRY(command.arguments, command_words(parameters, rules));
-    WA_TRY(command.executable, rules.policy.resolve(command.arguments.front()));
+    WA_TRY(AllowedProgram program, rules.policy.resolve(command.arguments));
+    command.executable = std::move(program.path);
+    command.digest = std::move(program.digest);
     WA_TRY(const auto variables, parameters.map({"env_vars", "env"}));
     command.variables = variables.value_or(StringMap{});
-    WA_CHECKED(check_variables(command.variables, rules.denied_variables));
+    WA_CHECKED(check_variables(command.variables, rules.allowed_variables, rules.denied_variables));
     WA_TRY(command.working_dir, parameters.text("working_dir"));
     WA_TRY(command.timeout, parameters.duration("timeout_seconds", {milliseconds(1), std::chrono::hours(24 * 7)}));
     WA_TRY(command.input, parameters.text("stdin", kMaxInputBytes));
@@ -120,12 +139,14 @@ Result<LocalCommand> parse_local_command(const Ticket& ticket, const LocalComman
     command.max_output_bytes =
         max_output ? std::min(static_cast<std::size_t>(*max_output), rules.max_output_bytes) : rules.max_output_bytes;
     WA_CHECKED(read_retry_codes(parameters, command));
+    WA_CHECKED(read_secret_files(parameters, command));
+    WA_TRY(command.sandbox, read_sandbox_wish(ticket));
     command.secrets = find_secrets(command);
     command.shown = show(command);
     return command;
 }
 
-Result<LocalCommand> parse_local_job(const Ticket&, const LocalJob& job, const LocalCommandRules& rules) {
+Result<LocalCommand> parse_local_job(const Ticket& ticket, const LocalJob& job, const LocalCommandRules& rules) {
     LocalCommand command;
     if (job.argv.empty()) {
         return fail(ErrorCode::kInvalidArgument, "local", "there is no command to run");
@@ -133,10 +154,12 @@ Result<LocalCommand> parse_local_job(const Ticket&, const LocalJob& job, const L
     command.arguments = job.argv;
     WA_TRY(command.executable, rules.policy.find(command.arguments.front()));
     command.variables = job.variables;
-    WA_CHECKED(check_variables(command.variables, rules.denied_variables));
+    WA_CHECKED(check_variables(command.variables, rules.allowed_variables, rules.denied_variables));
     command.working_dir = job.working_dir;
     if (job.timeout > Duration::zero()) command.timeout = std::chrono::ceil<milliseconds>(job.timeout);
     command.max_output_bytes = std::min(job.max_output_bytes, rules.max_output_bytes);
+    WA_CHECKED(read_secret_files(Parameters(ticket.parameters), command));
+    WA_TRY(command.sandbox, read_sandbox_wish(ticket));
     command.secrets = find_secrets(command);
     command.shown = show(command);
     return command;

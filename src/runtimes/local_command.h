@@ -13,16 +13,20 @@
 #include "core/ticket/ticket.h"
 #include "ports/local_jobs.h"
 #include "runtimes/command_policy.h"
+#include "runtimes/sandbox_policy.h"
 
 namespace wa {
 
 struct LocalCommand {
     std::string executable;              // absolute
+    std::string digest;                  // that its file must have; empty = any
     std::vector<std::string> arguments;  // argv
     StringMap variables;                 // env_vars | env
     std::optional<std::string> working_dir;
     std::optional<std::chrono::milliseconds> timeout;
     std::optional<std::string> input;
+    StringMap secret_files;  // parameters.secrets: name of a file and what it holds
+    SandboxWish sandbox;
     std::size_t max_output_bytes = 0;  // of stdout and stderr together in the result
     bool retry_on_any_exit_code = false;
     std::set<int> retry_on_exit_codes;
@@ -38,6 +42,7 @@ struct LocalCommandRules {
     const CommandPolicy& policy;
     bool allow_shell = false;
     std::size_t max_output_bytes = 256 * 1024;
+    const std::vector<std::string>& allowed_variables;  // patterns
     const std::vector<std::string>& denied_variables;
 };
 

@@ -1,6 +1,7 @@
 #include "runtimes/local_process.h"
 
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,7 +23,6 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr std::string_view kOrigin = "local";
-constexpr std::string_view kIsolationLevel = "process-group";
 constexpr std::size_t kShownLineBytes = 400;
 constexpr Duration kEngineFirst = std::chrono::seconds(1);
 
@@ -40,6 +40,11 @@ std::optional<std::uint64_t> count_out_of_memory_kills() {
         if (name == "oom_kill") return value;
     }
     return std::nullopt;
+}
+
+std::string size_text(std::uint64_t bytes) {
+    constexpr std::uint64_t kMebi = 1U << 20U;
+    return bytes >= kMebi ? std::to_string(bytes / kMebi) + " MiB" : std::to_string(bytes) + " bytes";
 }
 
 std::string yes_no(bool value) {
@@ -92,19 +97,20 @@ public:
 
 private:
     Result<void> spawn(const AttemptContext& context) {
-        WA_TRY(AttemptFolders folders, runtime_.workspace_.make_private());
-        folder_ = folders.name;
+        const HelperStatus helper = runtime_.spawner_.status();
+        WA_CHECKED(runtime_.sandbox_.check(command_.sandbox, helper));
         SpawnRequest request;
         request.name = context.name.substr(0, 512);
         request.executable = command_.executable;
         request.arguments = command_.arguments;
-        request.environment =
-            make_environment({runtime_.policy_.path(), folders.home, folders.tmp}, command_.variables);
-        request.directory = std::move(folders.work);
-        if (command_.working_dir) {
-            WA_TRY(request.directory, runtime_.workspace_.open_shared(*command_.working_dir, job_ ? job_->inside : ""));
+        request.sandbox = runtime_.sandbox_.decide(command_.sandbox, helper);
+        if (SandboxPolicy::has_own_root(request.sandbox.layers)) {
+            WA_CHECKED(place_in_own_root(request));
+        } else {
+            WA_CHECKED(place_on_disk(request));
         }
-        if (job_ && job_->collect) directory_ = request.directory.copy();
+        // The file that the allow-list spoke of, so that no other one is started in its place.
+        WA_TRY(request.sandbox.program, runtime_.programs_.look(command_.executable, command_.digest));
         began_ = runtime_.clock_.wall_now();
         request.input = command_.input;
         const Duration longest = job_ && job_->timeout > Duration::zero() ? job_->timeout : runtime_.options_.timeout;
@@ -113,6 +119,7 @@ private:
         request.time_limit = limits.enforced;
         request.grace = runtime_.options_.grace;
         request.limits = runtime_.limits(time_limit_);
+        memory_limit_ = request.sandbox.memory;
         if (!mask_.empty()) {
             request.filter = [this](OutputStream stream, std::string_view bytes) {
                 MaskingStream& masked = stream == OutputStream::kStdout ? masked_out_ : masked_err_;
@@ -130,6 +137,47 @@ private:
         return {};
     }
 
+    // The helper builds everything private in memory; only a folder that is shared comes from here.
+    Result<void> place_in_own_root(SpawnRequest& request) {
+        SandboxRequest& sandbox = request.sandbox;
+        StringMap variables = command_.variables;
+        for (const auto& [name, value] : command_.secret_files) {
+            sandbox.secrets.push_back(SecretFile{name, value});
+            variables[name + "_FILE"] = std::string(SandboxPolicy::kSecrets) + "/" + name;
+        }
+        request.environment =
+            make_environment({runtime_.policy_.path(), SandboxPolicy::kHome, SandboxPolicy::kTemporary}, variables);
+        // A program that the operator named by its path may lie where tasks see nothing else.
+        sandbox.read_only.push_back(command_.executable);
+        if (!command_.working_dir) return {};
+        WA_TRY(SharedFolder shared, runtime_.workspace_.open_shared(*command_.working_dir, job_ ? job_->inside : ""));
+        sandbox.directory_path = std::move(shared.path);
+        if (job_ && job_->collect) directory_ = shared.folder.copy();
+        request.directory = std::move(shared.folder);
+        return {};
+    }
+
+    Result<void> place_on_disk(SpawnRequest& request) {
+        WA_TRY(AttemptFolders folders, runtime_.workspace_.make_private());
+        folder_ = folders.name;
+        StringMap variables = command_.variables;
+        for (const auto& [name, value] : command_.secret_files) {
+            WA_TRY(variables[name + "_FILE"], runtime_.workspace_.write_secret(folders, name, value));
+        }
+        request.environment = make_environment({runtime_.policy_.path(), folders.home, folders.tmp}, variables);
+        request.sandbox.writable = {folders.home, folders.tmp};
+        if (!command_.secret_files.empty()) request.sandbox.read_only.push_back(folders.secrets);
+        request.sandbox.read_only.push_back(command_.executable);
+        request.directory = std::move(folders.work);
+        if (command_.working_dir) {
+            WA_TRY(SharedFolder shared,
+                   runtime_.workspace_.open_shared(*command_.working_dir, job_ ? job_->inside : ""));
+            request.directory = std::move(shared.folder);
+        }
+        if (job_ && job_->collect) directory_ = request.directory.copy();
+        return {};
+    }
+
     // Nothing was started.
     void refuse(Error error) {
         report_.work_began = false;
@@ -142,8 +190,7 @@ private:
 
     void process_started(pid_t pid) override {
         pid_ = pid;
-        report_.attempt.logs.push_back("local: started " + command_.executable + " as process " + std::to_string(pid) +
-                                       ", isolation " + std::string(kIsolationLevel));
+        report_.attempt.logs.push_back("local: started " + command_.executable + " as process " + std::to_string(pid));
     }
 
     void process_ended(ProcessEnd end) override {
@@ -158,8 +205,10 @@ private:
         describe_end(end);
         if (log_) log_->close(killed_because(end));
         process_.reset();
-        if (!end.began || stopped_ || !directory_) return clean_up();
-        job_->collect(directory_.get(), began_, [this, alive = std::weak_ptr<int>(alive_)] {
+        workspace_ = std::move(end.workspace);
+        const Fd& files = directory_ ? directory_ : workspace_;
+        if (!end.began || stopped_ || !job_ || !job_->collect || !files) return clean_up();
+        job_->collect(files.get(), began_, [this, alive = std::weak_ptr<int>(alive_)] {
             if (!alive.expired()) clean_up();
         });
     }
@@ -194,16 +243,45 @@ private:
             std::string message = "exit code " + std::to_string(*end.exit_code);
             if (const std::string line = mask_.apply(end.err.last_line(kShownLineBytes)); !line.empty())
                 message += ": " + line;
+            message += limits_text(end);
             const Retry retry = command_.retries_on(*end.exit_code) ? Retry::kAfterBackoff : Retry::kNever;
             return error(ErrorCode::kExecutionFailed, retry, Fault::kTask, std::move(message));
         }
         if (!end.signal) {
             return error(ErrorCode::kInterrupted, Retry::kNever, Fault::kWorker, "the process could not be killed");
         }
-        return judge_signal(*end.signal);
+        return judge_signal(*end.signal, end);
     }
 
-    Error judge_signal(int number) {
+    // The limits that it ran into, by the kernel's own count.
+    std::vector<std::string> limits_reached(const ProcessEnd& end) const {
+        std::vector<std::string> reached;
+        if (end.out_of_memory.value_or(0) > 0) reached.emplace_back("memory");
+        if (end.processes_refused.value_or(0) > 0) reached.emplace_back("processes");
+        if (is_full(end.workspace)) reached.emplace_back("workspace");
+        if (end.signal == SIGXCPU) reached.emplace_back("cpu_time");
+        if (end.signal == SIGXFSZ) reached.emplace_back("file_size");
+        return reached;
+    }
+
+    static bool is_full(const Fd& workspace) {
+        struct statvfs room{};
+        return workspace && ::fstatvfs(workspace.get(), &room) == 0 && (room.f_bavail == 0 || room.f_favail == 0);
+    }
+
+    std::string limits_text(const ProcessEnd& end) const {
+        std::string text;
+        for (const std::string& limit : limits_reached(end)) {
+            if (limit == "memory")
+                text +=
+                    "; " + std::to_string(*end.out_of_memory) + " of its processes were killed because memory ran out";
+            if (limit == "processes") text += "; it reached its limit of processes";
+            if (limit == "workspace") text += "; its workspace is full";
+        }
+        return text;
+    }
+
+    Error judge_signal(int number, const ProcessEnd& end) {
         const auto error = [](Fault fault, std::string message) {
             return make_error(ErrorCode::kExecutionFailed, Retry::kNever, fault, std::string(kOrigin),
                               std::move(message));
@@ -211,11 +289,18 @@ private:
         const std::string name = signal_name(number);
         if (number == SIGXCPU) return error(Fault::kLimit, "killed by " + name + ": it used up its CPU time");
         if (number == SIGXFSZ) return error(Fault::kLimit, "killed by " + name + ": it wrote a file that is too large");
-        if (number == SIGKILL && memory_ran_out()) {
+        if (number == SIGKILL && end.out_of_memory.value_or(0) > 0) {
+            return error(Fault::kLimit, "killed by " + name + " because memory ran out: it used all of its " +
+                                            size_text(memory_limit_));
+        }
+        if (number == SIGKILL && !end.out_of_memory && memory_ran_out()) {
             report_.attempt.metadata["oom_suspected"] = "true";
             return error(Fault::kLimit, "killed by " + name + ", probably because memory ran out");
         }
-        return error(Fault::kTask, "killed by " + name + " from outside the worker, or by its own doing");
+        if (number == SIGSYS)
+            return error(Fault::kTask, "killed by " + name + ": a system call of another architecture");
+        return error(Fault::kTask,
+                     "killed by " + name + " from outside the worker, or by its own doing" + limits_text(end));
     }
 
     [[nodiscard]] bool memory_ran_out() const {
@@ -253,7 +338,7 @@ private:
         attempt.output["stdout"] = out;
         attempt.output["stderr"] = err;
         facts["timed_out"] = yes_no(timed_out(end));
-        facts["isolation"] = kIsolationLevel;
+        describe_isolation(end);
         facts["effective_timeout_seconds"] = seconds_text(time_limit_);
         facts["max_rss_kb"] = std::to_string(end.max_rss_kb);
         facts["cpu_seconds"] = seconds_text(end.user + end.system);
@@ -271,6 +356,24 @@ private:
         }
     }
 
+    void describe_isolation(const ProcessEnd& end) {
+        StringMap& facts = report_.attempt.metadata;
+        const auto text_of = [](const std::vector<std::string>& words) {
+            std::string text;
+            for (const std::string& word : words)
+                text += (text.empty() ? "" : ",") + word;
+            return text;
+        };
+        facts["isolation"] = to_string(end.began ? level_of(end.layers) : IsolationLevel::kNone);
+        if (end.layers != 0) facts["isolation_layers"] = text_of(layer_names(end.layers));
+        if (const auto reached = limits_reached(end); !reached.empty()) facts["limits_reached"] = text_of(reached);
+        if (end.memory_peak_bytes) facts["memory_peak_kb"] = std::to_string(*end.memory_peak_bytes / 1024);
+        if (end.throttled_us) facts["throttled_seconds"] = seconds_text(std::chrono::microseconds(*end.throttled_us));
+        facts["read_bytes"] = std::to_string(end.read_bytes);
+        facts["written_bytes"] = std::to_string(end.written_bytes);
+        if (end.began) report_.attempt.logs.push_back("local: isolation " + facts["isolation"]);
+    }
+
     static bool was_cut(const KeptOutput& kept, const std::string& text) {
         // Replacing what is no UTF-8 makes text longer than the bytes, never shorter.
         return kept.truncated() || text.size() < kept.total() || text.find("\n[worker-agents] ") != std::string::npos;
@@ -280,6 +383,7 @@ private:
     void clean_up() {
         process_.reset();
         directory_.reset();
+        if (workspace_) runtime_.workspace_.release(std::move(workspace_));
         if (folder_.empty()) return finish();
         auto removed = [this, alive = std::weak_ptr<int>(alive_)](const Removal& removal) {
             if (alive.expired() || finished_) return;
@@ -307,7 +411,8 @@ private:
     RuntimeListener& listener_;
     MonoTime started_;
     EpochMillis began_ = 0;
-    Fd directory_;  // for whoever collects files
+    Fd directory_;  // the shared one, for whoever collects files
+    Fd workspace_;  // the private one in memory
     LocalCommand command_;
     SecretMask mask_;
     MaskingStream masked_out_;
@@ -315,6 +420,7 @@ private:
     std::unique_ptr<TaskLog> log_;
     std::string folder_;
     Duration time_limit_{};
+    std::uint64_t memory_limit_ = 0;
     pid_t pid_ = -1;
     std::optional<StopReason> stopped_;
     bool finished_ = false;
@@ -332,6 +438,7 @@ LocalRuntime::LocalRuntime(asio::io_context& loop, const Clock& clock, Spawner& 
       logs_(logs),
       options_(std::move(options)),
       policy_(options_.allowed_commands, options_.search_path),
+      sandbox_(options_.sandbox),
       workspace_(loop, options_.workspace),
       out_of_memory_kills_(count_out_of_memory_kills()) {}
 
@@ -347,18 +454,20 @@ Result<void> LocalRuntime::prepare(Random& random) {
 Availability LocalRuntime::availability() const {
     if (!options_.enabled) return {false, Unavailable::kDisabled, "it is switched off (LOCAL_RUNTIME_ENABLED=false)"};
     if (!unprepared_.empty()) return {false, Unavailable::kUnreachable, unprepared_};
-    if (const HelperStatus helper = spawner_.status(); helper.failed)
-        return {false, Unavailable::kUnreachable, helper.error};
+    const HelperStatus helper = spawner_.status();
+    if (helper.failed) return {false, Unavailable::kUnreachable, helper.error};
+    if (auto good = sandbox_.check(helper); !good) return {false, Unavailable::kDisabled, good.error().message};
     return {};
 }
 
 LocalCommandRules LocalRuntime::rules() const {
-    return LocalCommandRules{policy_, options_.allow_shell, options_.result_bytes, options_.denied_variables};
+    return LocalCommandRules{policy_, options_.allow_shell, options_.result_bytes, options_.allowed_variables,
+                             options_.denied_variables};
 }
 
 Result<void> LocalRuntime::validate(const Ticket& ticket) const {
-    WA_CHECKED(parse_local_command(ticket, rules()));
-    return {};
+    WA_TRY(const LocalCommand command, parse_local_command(ticket, rules()));
+    return sandbox_.check(command.sandbox, spawner_.status());
 }
 
 LocalRuntime::TimeLimits LocalRuntime::time_limits(const AttemptContext& context, const LocalCommand& command,
@@ -394,8 +503,8 @@ std::unique_ptr<RunningAttempt> LocalRuntime::start(const AttemptContext& contex
 }
 
 Result<void> LocalRuntime::check_job(const Ticket& ticket, const LocalJob& job) const {
-    WA_CHECKED(parse_local_job(ticket, job, rules()));
-    return {};
+    WA_TRY(const LocalCommand command, parse_local_job(ticket, job, rules()));
+    return sandbox_.check(command.sandbox, spawner_.status());
 }
 
 std::unique_ptr<RunningAttempt> LocalRuntime::start_job(const AttemptContext& context, LocalJob job,
@@ -408,18 +517,23 @@ std::unique_ptr<RunningAttempt> LocalRuntime::start_job(const AttemptContext& co
 IsolationReport LocalRuntime::isolation() const {
     const HelperStatus helper = spawner_.status();
     IsolationReport report;
-    report.level = helper.ready ? std::string(kIsolationLevel) : "none";
     const auto add = [&](bool there, const char* measure) {
         (there ? report.measures : report.missing).emplace_back(measure);
     };
+    const Layers layers = sandbox_.options().enabled ? helper.layers : 0;
+    report.level = to_string(helper.ready ? level_of(layers) : IsolationLevel::kNone);
     add(helper.ready, "own session and process group, killed as a whole");
     add(helper.subreaper, "subreaper: descendants that left the group are found and killed");
     add(helper.pidfd, "pidfd");
     add(helper.no_new_privileges, "no new privileges");
     add(helper.ready, "resource limits, clean environment, descriptors and signal mask");
     add(unprepared_.empty(), "private home, tmp and working folders");
-    for (const char* later : {"namespaces", "cgroup limits", "seccomp filter", "read-only file system"}) {
-        report.missing.push_back(std::string(later) + " (not built)");
+    for (std::string& name : layer_names(layers))
+        report.measures.push_back(std::move(name));
+    if (sandbox_.options().enabled) {
+        report.missing.insert(report.missing.end(), helper.missing.begin(), helper.missing.end());
+    } else {
+        report.missing.emplace_back("every layer (LOCAL_RUNTIME_ENABLE_SANDBOX=false)");
     }
     return report;
 }

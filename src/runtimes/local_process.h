@@ -1,9 +1,8 @@
 // The runtime "local": the ticket's command as processes of this machine, through the spawn helper.
 //
-// What it builds today is the level "process-group": an own session and process group, killed as a whole with
-// everything that descends from it; no new privileges; a clean environment and descriptor table; resource limits; a
-// private folder. There are no namespaces, no cgroup and no system call filter yet: an allowed command can do what the
-// worker's user can. Every result names the level in metadata.isolation, and isolation() tells doctor the same.
+// Around each task stand the layers that runtimes/sandbox_policy.h decides on: namespaces with a root of its own, no
+// capabilities, a system call filter, Landlock, cgroup limits, a user id of its own. Every result names the level that
+// was reached in metadata.isolation and its layers in metadata.isolation_layers, and isolation() tells doctor the same.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -21,16 +20,19 @@
 #include "process/spawner.h"
 #include "runtimes/command_policy.h"
 #include "runtimes/local_command.h"
+#include "runtimes/program_check.h"
+#include "runtimes/sandbox_policy.h"
 #include "runtimes/workspace.h"
 
 namespace wa {
 
 struct LocalRuntimeOptions {
-    bool enabled = true;  // LOCAL_RUNTIME_ENABLED
-    std::vector<std::string> allowed_commands{"python", "python3", "node", "bash", "sh"};
-    std::string search_path = "/usr/local/bin:/usr/bin:/bin";  // LOCAL_RUNTIME_PATH
-    bool allow_shell = false;                                  // LOCAL_RUNTIME_ALLOW_SHELL
+    bool enabled = true;                                                                   // LOCAL_RUNTIME_ENABLED
+    std::vector<std::string> allowed_commands{"python", "python3", "node", "bash", "sh"};  // see CommandPolicy
+    std::string search_path = "/usr/local/bin:/usr/bin:/bin";                              // LOCAL_RUNTIME_PATH
+    bool allow_shell = false;                                                              // LOCAL_RUNTIME_ALLOW_SHELL
     WorkspaceOptions workspace;
+    SandboxOptions sandbox;
     Duration timeout = std::chrono::seconds(300);  // LOCAL_RUNTIME_TIMEOUT_SECONDS: upper bound of one attempt
     Duration grace = std::chrono::seconds(10);     // LOCAL_RUNTIME_GRACE_SECONDS: from SIGTERM to SIGKILL
     std::uint64_t open_files = 256;
@@ -39,13 +41,14 @@ struct LocalRuntimeOptions {
     std::optional<std::uint64_t> processes;               // counted over the worker's whole user
     std::size_t result_bytes = 256 * 1024;                // of stdout and stderr together in the result
     std::size_t result_lines = 1000;                      // of each
+    std::vector<std::string> allowed_variables{"*"};      // patterns of names that a ticket may set
     std::vector<std::string> denied_variables;            // names of the worker's own secrets
     Duration cleanup_patience = std::chrono::seconds(2);  // an ended attempt waits so long for its folder to be removed
 };
 
 // Which of the measures against a task's reach are in force, for doctor.
 struct IsolationReport {
-    std::string level;                  // "process-group"; "none" while the helper is not there
+    std::string level;                  // of process/isolation.h; "none" while the helper is not there
     std::vector<std::string> measures;  // in force
     std::vector<std::string> missing;   // not built or not to be had here
 };
@@ -90,6 +93,8 @@ private:
     TaskLogs* logs_;
     LocalRuntimeOptions options_;
     CommandPolicy policy_;
+    ProgramCheck programs_;
+    SandboxPolicy sandbox_;
     Workspace workspace_;
     std::string unprepared_ = "its folders have not been made yet";  // why it cannot be used; empty = it can
     std::optional<std::uint64_t> out_of_memory_kills_;               // of the machine, when last looked at

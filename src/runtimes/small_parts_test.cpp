@@ -18,9 +18,9 @@ namespace fs = std::filesystem;
 
 TEST(CommandPolicy, ANameIsLookedForInTheFixedPathOnly) {
     const CommandPolicy policy({"sh", "nothing-of-the-kind"}, "/nowhere:relative::/bin:/usr/bin");
-    EXPECT_EQ(policy.resolve("sh").value(), "/bin/sh");
+    EXPECT_EQ(policy.resolve({"sh"}).value().path, "/bin/sh");
     EXPECT_EQ(policy.path(), "/nowhere:/bin:/usr/bin");
-    const Error missing = policy.resolve("nothing-of-the-kind").error();
+    const Error missing = policy.resolve({"nothing-of-the-kind"}).error();
     EXPECT_EQ(missing.code, ErrorCode::kExecutionFailed);
     EXPECT_EQ(missing.fault, Fault::kTask);
     EXPECT_EQ(missing.retry, Retry::kNever);
@@ -34,18 +34,18 @@ TEST(CommandPolicy, NothingPassesByItsLooks) {
           std::string(""), std::string("sh\0x", 4), std::string("/opt/tool/"), std::string("/opt//tool"),
           std::string("/opt/./tool"), std::string("/opt/../opt/tool"), std::string("tool"), std::string("sub/entry"),
           std::string("s*"), std::string("sh\n")}) {
-        const auto resolved = policy.resolve(name);
+        const auto resolved = policy.resolve({name});
         ASSERT_FALSE(resolved) << name;
         EXPECT_EQ(resolved.error().code, ErrorCode::kNotAllowed) << name;
         EXPECT_EQ(resolved.error().retry, Retry::kNever);
     }
-    EXPECT_EQ(policy.resolve("/opt/tool").value(), "/opt/tool");
+    EXPECT_EQ(policy.resolve({"/opt/tool"}).value().path, "/opt/tool");
 }
 
 TEST(CommandPolicy, AnEmptyListAllowsNothing) {
     const CommandPolicy policy({}, "/bin:/usr/bin");
     for (const char* name : {"sh", "bash", "echo", "/bin/sh", ""})
-        EXPECT_FALSE(policy.resolve(name)) << name;
+        EXPECT_FALSE(policy.resolve({name})) << name;
 }
 
 TEST(CommandPolicy, FoldersAndPlainFilesAreNoPrograms) {
@@ -57,13 +57,13 @@ TEST(CommandPolicy, FoldersAndPlainFilesAreNoPrograms) {
     ::chmod((folder + "/two/tool").c_str(), 0644);
     fs::copy_file("/bin/true", folder + "/three/tool");
     const CommandPolicy policy({"tool"}, folder + "/one:" + folder + "/two:" + folder + "/three");
-    EXPECT_EQ(policy.resolve("tool").value(), folder + "/three/tool");
+    EXPECT_EQ(policy.resolve({"tool"}).value().path, folder + "/three/tool");
     fs::remove_all(folder);
 }
 
 TEST(TaskEnvironment, TheBaseIsFixedAndTheTicketAdds) {
     const StringMap variables{{"A", "1"}, {"LANG", "de_DE.UTF-8"}};
-    ASSERT_TRUE(check_variables(variables, {}));
+    ASSERT_TRUE(check_variables(variables, {"*"}, {}));
     const std::vector<std::string> expected{"A=1",     "HOME=/h",  "LANG=de_DE.UTF-8", "LC_ALL=C.UTF-8",
                                             "PATH=/p", "TMPDIR=/t"};
     EXPECT_EQ(make_environment({"/p", "/h", "/t"}, variables), expected);
@@ -91,7 +91,7 @@ TEST(TaskEnvironment, DangerousNamesAreRefused) {
                              "WORKER_AGENTS_STATE",
                              "WORKER_AGENTS_ATTEMPT",
                              "MY_OWN_TOKEN"}) {
-        const auto checked = check_variables({{name, "secret-value"}}, {"MY_OWN_TOKEN"});
+        const auto checked = check_variables({{name, "secret-value"}}, {"*"}, {"MY_OWN_TOKEN"});
         ASSERT_FALSE(checked) << name;
         EXPECT_EQ(checked.error().code, ErrorCode::kNotAllowed);
         EXPECT_EQ(checked.error().fault, Fault::kInput);
@@ -100,11 +100,11 @@ TEST(TaskEnvironment, DangerousNamesAreRefused) {
     }
     for (const std::string& name : {std::string(""), std::string("1A"), std::string("A-B"), std::string("A=B"),
                                     std::string("A B"), std::string("\xC3\x84"), std::string("A\0B", 3)}) {
-        EXPECT_EQ(check_variables({{name, "x"}}, {}).error().code, ErrorCode::kInvalidArgument) << name;
+        EXPECT_EQ(check_variables({{name, "x"}}, {"*"}, {}).error().code, ErrorCode::kInvalidArgument) << name;
     }
-    EXPECT_FALSE(check_variables({{"A", std::string("x\0y", 3)}}, {}));
-    EXPECT_FALSE(check_variables({{"A", std::string(kMaxVariableBytes + 1, 'x')}}, {}));
-    EXPECT_TRUE(check_variables({{"A", std::string(kMaxVariableBytes, 'x')}, {"_b2", ""}}, {}));
+    EXPECT_FALSE(check_variables({{"A", std::string("x\0y", 3)}}, {"*"}, {}));
+    EXPECT_FALSE(check_variables({{"A", std::string(kMaxVariableBytes + 1, 'x')}}, {"*"}, {}));
+    EXPECT_TRUE(check_variables({{"A", std::string(kMaxVariableBytes, 'x')}, {"_b2", ""}}, {"*"}, {}));
 }
 
 TEST(SecretMask, MasksWholeValuesOnly) {

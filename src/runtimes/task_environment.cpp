@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/codec/text.h"
+#include "runtimes/command_policy.h"
 
 namespace wa {
 namespace {
@@ -41,11 +42,17 @@ Failure refuse(ErrorCode code, std::string_view name, const char* why) {
 
 }  // namespace
 
-Result<void> check_variables(const StringMap& variables, const std::vector<std::string>& denied) {
+Result<void> check_variables(const StringMap& variables, const std::vector<std::string>& allowed,
+                             const std::vector<std::string>& denied) {
+    const auto is_allowed = [&](std::string_view name) {
+        return std::any_of(allowed.begin(), allowed.end(),
+                           [&](const std::string& pattern) { return fits_pattern(name, pattern); });
+    };
     for (const auto& [name, value] : variables) {
         if (!is_name(name))
             return refuse(ErrorCode::kInvalidArgument, name, "has a name that is not [A-Za-z_][A-Za-z0-9_]*");
-        if (is_denied(name, denied)) return refuse(ErrorCode::kNotAllowed, name, "may not be set by a ticket");
+        if (!is_allowed(name) || is_denied(name, denied))
+            return refuse(ErrorCode::kNotAllowed, name, "may not be set by a ticket");
         if (value.find('\0') != std::string::npos)
             return refuse(ErrorCode::kInvalidArgument, name, "holds a NUL character");
         if (value.size() > kMaxVariableBytes) return refuse(ErrorCode::kLimitExceeded, name, "is longer than 32 KiB");

@@ -18,9 +18,10 @@ struct EnvironmentBase {
     std::string tmp;
 };
 
-// Checks the names and values that a ticket asks for. `denied`: further names that belong to the worker. The error is
-// permanent and names the variable, never its value.
-[[nodiscard]] Result<void> check_variables(const StringMap& variables, const std::vector<std::string>& denied);
+// Checks the names and values that a ticket asks for. `allowed`: patterns, of which a name must fit one. `denied`:
+// further names that belong to the worker. The error is permanent and names the variable, never its value.
+[[nodiscard]] Result<void> check_variables(const StringMap& variables, const std::vector<std::string>& allowed,
+                                           const std::vector<std::string>& denied);
 // "NAME=value" entries, sorted by name.
 [[nodiscard]] std::vector<std::string> make_environment(const EnvironmentBase& base, const StringMap& variables);
 

@@ -115,9 +115,15 @@ public:
         work_.notify_one();
     }
 
+    void add(Fd workspace) {
+        const std::lock_guard lock(mutex_);
+        jobs_.push_back(Job{std::move(workspace), {}, {}, nullptr});
+        work_.notify_one();
+    }
+
 private:
     struct Job {
-        Fd parent;
+        Fd parent;  // without a name: it is only closed
         std::string name;
         RemovalLimits limits;
         Removed removed;
@@ -131,6 +137,11 @@ private:
             Job job = std::move(jobs_.front());
             jobs_.pop_front();
             lock.unlock();
+            if (job.name.empty()) {
+                job.parent.reset();
+                lock.lock();
+                continue;
+            }
             job.limits.cancelled = &cancelled_;
             Removal result = remove_tree(job.parent.get(), job.name, job.limits);
             if (job.removed) {
@@ -207,13 +218,31 @@ Result<AttemptFolders> Workspace::make_private() {
     const std::string base = instance_path_ + "/" + folders.name;
     folders.home = base + "/home";
     folders.tmp = base + "/tmp";
+    folders.secrets = base + "/secrets";
     return folders;
+}
+
+Result<std::string> Workspace::write_secret(const AttemptFolders& folders, const std::string& name,
+                                            const std::string& value) {
+    const std::string folder = folders.name + "/secrets";
+    if (::mkdirat(instance_.get(), folder.c_str(), 0700) != 0 && errno != EEXIST)
+        return worker_failure("cannot make the folder of a secret", errno);
+    const Fd file(::openat(instance_.get(), (folder + "/" + name).c_str(),
+                           O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400));
+    if (!file) return worker_failure("cannot make the file of a secret", errno);
+    for (std::size_t at = 0; at < value.size();) {
+        const ssize_t written = ::write(file.get(), value.data() + at, value.size() - at);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return worker_failure("cannot write the file of a secret", errno);
+        at += static_cast<std::size_t>(written);
+    }
+    return folders.secrets + "/" + name;
 }
 
 void Workspace::remove_private(const std::string& name, Removed removed) {
     // The usual case: nothing was left in them.
     bool all_gone = true;
-    for (const char* part : {"/home", "/tmp", "/work", ""}) {
+    for (const char* part : {"/home", "/tmp", "/work", ""}) {  // with secrets it is not the usual case
         all_gone = ::unlinkat(instance_.get(), (name + part).c_str(), AT_REMOVEDIR) == 0 && all_gone;
     }
     if (all_gone) {
@@ -232,12 +261,13 @@ bool Workspace::inside_allowed(const std::string& real) const {
     return contains(options_.root) || std::any_of(options_.allowed.begin(), options_.allowed.end(), contains);
 }
 
-Result<Fd> Workspace::open_shared(const std::string& path, const std::string& inside) {
+Result<SharedFolder> Workspace::open_shared(const std::string& path, const std::string& inside) {
     if (path.size() >= PATH_MAX || path.find('\0') != std::string::npos) {
         return ticket_failure(ErrorCode::kInvalidArgument, "working_dir is no usable path");
     }
     const std::string absolute = path.starts_with('/') ? path : (inside.empty() ? options_.root : inside) + "/" + path;
-    if (!components(absolute)) {
+    const auto parts = components(absolute);
+    if (!parts) {
         return ticket_failure(ErrorCode::kNotAllowed, "working_dir '" + clip(path, 200) + "' may not contain '..'");
     }
     Fd folder(::open(absolute.c_str(), kOpenFolder));
@@ -258,7 +288,14 @@ Result<Fd> Workspace::open_shared(const std::string& path, const std::string& in
         return ticket_failure(ErrorCode::kNotAllowed,
                               "working_dir '" + clip(path, 200) + "' does not lie in " + clip(inside, 200));
     }
-    return folder;
+    std::string named;
+    for (const std::string& part : *parts)
+        named += "/" + part;
+    return SharedFolder{std::move(folder), named.empty() ? "/" : named};
+}
+
+void Workspace::release(Fd workspace) {
+    cleaner_->add(std::move(workspace));
 }
 
 // Makes the missing end of a path, beginning at its deepest folder that exists, which must be allowed already.

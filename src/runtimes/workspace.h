@@ -20,7 +20,14 @@ struct AttemptFolders {
     std::string name;  // of its private folder
     std::string home;
     std::string tmp;
-    Fd work;  // its own folder inside the private one, for tickets without a working directory
+    std::string secrets;  // where write_secret() puts files
+    Fd work;              // its own folder inside the private one, for tickets without a working directory
+};
+
+// A working directory that a ticket named.
+struct SharedFolder {
+    Fd folder;
+    std::string path;  // as it was named: absolute, without "." and doubled slashes
 };
 
 struct WorkspaceOptions {
@@ -47,13 +54,18 @@ public:
     [[nodiscard]] Result<void> prepare(Random& random);
     // kDiskFull or kUnavailable, retryable.
     [[nodiscard]] Result<AttemptFolders> make_private();
+    // A file that only the worker's user can read; its path. It goes with the private folder.
+    [[nodiscard]] Result<std::string> write_secret(const AttemptFolders& folders, const std::string& name,
+                                                   const std::string& value);
     // Small ones at once, large ones on a thread of their own.
     void remove_private(const std::string& name, Removed removed);
     // Opens the working directory that a ticket names (relative = below the root), making what is missing. It must lie,
     // links followed, in the root or one of the allowed folders, and not among the private ones. The descriptor is the
     // one that was checked, so that nothing can be put in its place. `inside`: one more folder that it must lie in, and
     // that relative paths begin at; empty = none. Errors: kNotAllowed, kInvalidArgument (permanent).
-    [[nodiscard]] Result<Fd> open_shared(const std::string& path, const std::string& inside = {});
+    [[nodiscard]] Result<SharedFolder> open_shared(const std::string& path, const std::string& inside = {});
+    // Lets go of a task's workspace in memory; freeing a million files takes a while, so it is done elsewhere.
+    void release(Fd workspace);
 
 private:
     class Cleaner;

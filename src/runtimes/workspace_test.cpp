@@ -46,6 +46,7 @@ protected:
         EXPECT_TRUE(result);
         return result.value_or(Removal{false, 0, "nothing"});
     }
+    static std::string real(const SharedFolder& shared) { return real(shared.folder); }
     static std::string real(const Fd& folder) {
         return fs::read_symlink("/proc/self/fd/" + std::to_string(folder.get()));
     }
