@@ -16,7 +16,9 @@ namespace wa {
 
 namespace {
 
-enum class Verdict : std::uint8_t { kPassed, kFlaky, kSkipped, kFailed, kError };
+// Later ones win over earlier ones in one case (the contract's order). Skipped wins over all: node writes a test that
+// is still to do, and fails, with both elements, and counts no failure.
+enum class Verdict : std::uint8_t { kPassed, kFlaky, kFailed, kError, kSkipped };
 
 void add(std::uint64_t& sum, std::uint64_t more) {
     sum += std::min(more, std::numeric_limits<std::uint64_t>::max() - sum);
@@ -75,10 +77,9 @@ bool one_of(std::string_view word, std::initializer_list<std::string_view> words
     return std::ranges::find(words, word) != words.end();
 }
 
-// The worst that the case holds: of contradicting elements none may hide a failure.
 struct Findings {
     Verdict verdict = Verdict::kPassed;
-    pugi::xml_node failure;  // the element that tells
+    pugi::xml_node told_by;
 };
 
 Verdict verdict_of(std::string_view element) {
@@ -95,11 +96,11 @@ Findings look_at(pugi::xml_node test) {
         const Verdict verdict = verdict_of(local_name(child));
         if (verdict <= found.verdict) continue;
         found.verdict = verdict;
-        found.failure = child;
+        found.told_by = child;
     }
     const bool not_run = one_of(attribute_text(test, "status"), {"notrun", "disabled", "skipped", "ignored"}) ||
                          one_of(attribute_text(test, "result"), {"suppressed", "skipped"});
-    if (not_run && found.verdict < Verdict::kSkipped) found.verdict = Verdict::kSkipped;
+    if (not_run && found.verdict <= Verdict::kFlaky) found.verdict = Verdict::kSkipped;
     return found;
 }
 
@@ -167,7 +168,7 @@ void JunitReader::note_failure(pugi::xml_node test, const Findings& found) {
     failed.name = clean_line(attribute_text(test, "name"), limits_.text_bytes);
     failed.error = found.verdict == Verdict::kError;
     for (const std::string_view text :
-         {attribute_text(found.failure, "message"), own_text(found.failure), attribute_text(found.failure, "type")}) {
+         {attribute_text(found.told_by, "message"), own_text(found.told_by), attribute_text(found.told_by, "type")}) {
         failed.message_first_line = clean_line(text, limits_.text_bytes);
         if (!failed.message_first_line.empty()) break;
     }
@@ -184,11 +185,11 @@ void JunitReader::test_case(pugi::xml_node test) {
     switch (found.verdict) {
         case Verdict::kPassed: break;
         case Verdict::kFlaky: ++report_.flaky; break;
-        case Verdict::kSkipped: ++tally.skipped; break;
         case Verdict::kFailed: ++tally.failed; break;
         case Verdict::kError: ++tally.errors; break;
+        case Verdict::kSkipped: ++tally.skipped; break;
     }
-    if (found.verdict >= Verdict::kFailed) note_failure(test, found);
+    if (found.verdict == Verdict::kFailed || found.verdict == Verdict::kError) note_failure(test, found);
 }
 
 TestReport JunitReader::read(pugi::xml_node root) {

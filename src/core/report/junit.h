@@ -2,8 +2,9 @@
 //
 // The root is testsuites or testsuite; prefixes of namespaces do not matter. Suites may be nested; each test counts
 // once, where it stands. Test cases are believed, the suites' totals (tests, failures, errors, skipped, disabled,
-// ignored) only where a suite holds no cases and no suites that say more. A case with `error` is an error, with
-// `failure` failed, with `skipped` (or status notrun, disabled, skipped, ignored; result suppressed, skipped) skipped.
+// ignored) only where a suite holds no cases and no suites that say more. A case with `skipped` is skipped, else with
+// `error` an error, else with `failure` failed, else with status notrun, disabled, skipped or ignored, or with result
+// suppressed or skipped, skipped.
 // rerunFailure, rerunError, flakyFailure and flakyError alone do not fail a case: it is flaky. Properties and output
 // are ignored. Numbers that are none count as absent; `time` may have commas for thousands or as the decimal sign.
 #pragma once

@@ -139,10 +139,13 @@ TEST(Junit, RerunsDoNotFailACase) {
     EXPECT_EQ(failed.failures.at(0).message_first_line, "first");
 }
 
-TEST(Junit, NothingHidesAFailure) {
-    expect_counts(parsed(one_case("<skipped/><failure/>")), 0, 1, 0, 0);
-    expect_counts(parsed(one_case("<failure/><skipped/><error/>")), 0, 0, 1, 0);
+TEST(Junit, OfSeveralElementsOneDecides) {
+    expect_counts(parsed(one_case("<skipped/><failure/>")), 0, 0, 0, 1);
+    expect_counts(parsed(one_case("<failure/><skipped/><error/>")), 0, 0, 0, 1);
+    expect_counts(parsed(one_case("<error/><failure/>")), 0, 0, 1, 0);
     expect_counts(parsed(one_case("<failure/><failure/>")), 0, 1, 0, 0);
+    expect_counts(parsed(one_case("<failure/><flakyFailure/>")), 0, 1, 0, 0);
+    // A word does not hide an element.
     expect_counts(parsed(one_case("<failure/>", "status='notrun'")), 0, 1, 0, 0);
 }
 

@@ -71,8 +71,8 @@ std::string clean_line(std::string_view text, std::size_t max_bytes) {
         const std::string_view character = line.substr(0, length);
         if (length == 0) {
             out += kReplacement;
-        } else if (line[0] == '\t') {
-            out += ' ';
+        } else if (line[0] == ' ' || line[0] == '\t') {
+            if (!out.empty()) out += ' ';  // what stood before it may have been taken out
         } else if (!is_forbidden(character)) {
             out += character;
         }

@@ -23,6 +23,7 @@ TEST(CleanLine, IsValidTextWithoutControls) {
     EXPECT_EQ(clean_line("a\xE2\x80\xAE\xE2\x81\xA6\xE2\x80\xA8z", 100), "az");
     EXPECT_EQ(clean_line("\xFF\xED\xA0\x80", 100).size(), 12U);
     EXPECT_EQ(clean_line("naïve €", 100), "naïve €");
+    EXPECT_EQ(clean_line("\x01 a\x02 \x03", 100), "a");
 }
 
 TEST(CleanLine, IsCutBetweenCharacters) {

@@ -1,0 +1,7 @@
+package broken
+
+import "testing"
+
+func TestNeverRuns(t *testing.T) {
+	undefinedFunction()
+}

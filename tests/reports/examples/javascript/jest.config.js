@@ -1,0 +1,8 @@
+module.exports = {
+  rootDir: '.',
+  testMatch: ['<rootDir>/jest/*.test.js'],
+  reporters: ['default', ['jest-junit', { outputFile: 'report.xml', reportTestSuiteErrors: 'true' }]],
+  collectCoverageFrom: ['shop.js'],
+  coverageDirectory: 'coverage',
+  coverageReporters: ['lcovonly', 'cobertura', 'text-summary'],
+};
