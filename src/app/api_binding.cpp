@@ -2,6 +2,7 @@
 
 #include <sys/statvfs.h>
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -56,23 +57,43 @@ json::object runtime_row(std::string_view name, bool ready, std::string_view not
     return row;
 }
 
-// Every served type is EXECUTE's kind today: its back-ends are the runtimes.
-std::string executors(const ApiParts& parts) {
-    const bool local = parts.settings.flag("LOCAL_RUNTIME_ENABLED");
-    const bool simulation = parts.settings.text("SIMULATION_POLICY") != "deny";
-    const IsolationReport isolation = parts.isolation();
-    json::array rows;
-    for (const TaskType type : parts.task_types) {
-        json::array runtimes;
-        runtimes.push_back(runtime_row(
-            "local", local, local ? "isolation: " + isolation.level : std::string("LOCAL_RUNTIME_ENABLED=false")));
-        runtimes.push_back(runtime_row("simulation", simulation, simulation ? "labelled" : "SIMULATION_POLICY=deny"));
-        for (const std::string_view name : {"docker", "k8s", "lambda"})
-            runtimes.push_back(runtime_row(name, false, "not built"));
-        rows.push_back(json::object{
-            {"task_type", to_string(type)}, {"state", local || simulation ? "ready" : "off"}, {"runtimes", runtimes}});
+// The runtimes of EXECUTE, the providers of TEST.
+json::object executor_row(const ApiParts& parts, TaskType type) {
+    const bool test = type == TaskType::kTest;
+    bool local = parts.settings.flag("LOCAL_RUNTIME_ENABLED");
+    std::string note = local ? "isolation: " + parts.isolation().level : std::string("LOCAL_RUNTIME_ENABLED=false");
+    if (local && test && parts.settings.list("ALLOWED_TEST_COMMANDS").empty()) {
+        local = false;
+        note = "ALLOWED_TEST_COMMANDS is empty";
     }
+    const bool simulation = parts.settings.text("SIMULATION_POLICY") != "deny";
+    json::array backends;
+    backends.push_back(runtime_row("local", local, note));
+    backends.push_back(runtime_row("simulation", simulation, simulation ? "labelled" : "SIMULATION_POLICY=deny"));
+    using Names = std::vector<std::string_view>;
+    for (const std::string_view name :
+         test ? Names{"github_actions", "gitlab_ci", "jenkins"} : Names{"docker", "k8s", "lambda"}) {
+        backends.push_back(runtime_row(name, false, "not built"));
+    }
+    return json::object{{"task_type", to_string(type)},
+                        {"state", local || simulation ? "ready" : "off"},
+                        {test ? "providers" : "runtimes", std::move(backends)}};
+}
+
+std::string executors(const ApiParts& parts) {
+    json::array rows;
+    for (const TaskType type : parts.task_types)
+        rows.push_back(executor_row(parts, type));
     return json::serialize(json::object{{"executors", std::move(rows)}});
+}
+
+json::object test_check(const config::Settings& settings) {
+    const std::vector<std::string> allowed = settings.list("ALLOWED_TEST_COMMANDS");
+    if (allowed.empty()) {
+        return check("tests", "warning", "no test command may run here",
+                     "list the first words of test commands in ALLOWED_TEST_COMMANDS");
+    }
+    return check("tests", "ok", "commands that may run: " + joined(allowed));
 }
 
 std::string doctor(const ApiParts& parts) {
@@ -87,6 +108,8 @@ std::string doctor(const ApiParts& parts) {
                                "free space or repair the disk; the store recovers by itself"));
     rows.push_back(disk_check(parts.state_dir));
     rows.push_back(local_check(parts.isolation(), parts.settings));
+    if (std::ranges::find(parts.task_types, TaskType::kTest) != parts.task_types.end())
+        rows.push_back(test_check(parts.settings));
     return json::serialize(json::object{{"checks", std::move(rows)}});
 }
 

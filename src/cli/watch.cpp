@@ -441,8 +441,10 @@ private:
         }
         if (others > 0) text += std::to_string(others) + " more did not complete\n";
         text += printable(node.name) + " " + printable(node.phase);
-        if (!exit_code.empty()) text += " (exit code " + printable(exit_code) + ")";
-        if (!last.empty()) {
+        // A command that ended well has not failed by itself: what its output says last is not why.
+        const bool ended_well = exit_code == "0";
+        if (!exit_code.empty() && !ended_well) text += " (exit code " + printable(exit_code) + ")";
+        if (!last.empty() && !ended_well) {
             text += ": " + fit(last, kLongestLastLine);
         } else if (!cause.empty()) {
             text += ": " + fit(printable(cause), kLongestLastLine);
