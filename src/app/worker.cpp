@@ -172,6 +172,8 @@ Result<void> Worker::open_parts() {
     spawner.marker = state_->marker();
     spawner.lease = std::chrono::seconds(45);
     spawner.require_all = settings_.flag("LOCAL_RUNTIME_ENABLE_SANDBOX");
+    spawner.try_layers = SandboxPolicy::layers_to_try(spawner.require_all);
+    spawner.uid_base = static_cast<std::uint32_t>(settings_.integer("LOCAL_RUNTIME_UID_BASE"));
     spawner_ = std::make_unique<Spawner>(loop_, context_.clock, std::move(spawner));
 
     StoreOptions store;
@@ -229,6 +231,10 @@ LocalRuntimeOptions Worker::local_options() const {
     options.workspace.private_root = state_->work().string();
     options.timeout = settings_.duration("LOCAL_RUNTIME_TIMEOUT_SECONDS");
     options.grace = settings_.duration("LOCAL_RUNTIME_GRACE_SECONDS");
+    options.open_files = static_cast<std::uint64_t>(settings_.integer("LOCAL_RUNTIME_OPEN_FILES"));
+    options.file_size = static_cast<std::uint64_t>(settings_.integer("LOCAL_RUNTIME_FILE_SIZE_LIMIT"));
+    options.allowed_variables = settings_.list("LOCAL_RUNTIME_ALLOWED_VARIABLES");
+    options.sandbox = sandbox_options();
     for (const config::SettingSpec& spec : config::all_settings()) {
         if (spec.type == config::Type::kSecret) options.denied_variables.emplace_back(spec.name);
     }
@@ -273,6 +279,27 @@ void Worker::forget_executors() {
     test_reports_.reset();
     local_.reset();
     simulation_.reset();
+}
+
+SandboxOptions Worker::sandbox_options() const {
+    SandboxOptions options;
+    const auto number = [this](std::string_view name) { return static_cast<std::uint64_t>(settings_.integer(name)); };
+    options.enabled = settings_.flag("LOCAL_RUNTIME_ENABLE_SANDBOX");
+    options.minimum = parse_isolation_level(settings_.text("LOCAL_RUNTIME_MIN_ISOLATION")).value_or(options.minimum);
+    options.network = parse_network_policy(settings_.text("LOCAL_RUNTIME_NETWORK")).value_or(options.network);
+    options.read_only = settings_.list("LOCAL_RUNTIME_READ_PATHS");
+    options.hidden = settings_.list("LOCAL_RUNTIME_HIDDEN_PATHS");
+    // Whatever the operator shows: the worker's own files are not a task's business.
+    options.hidden.push_back(state_->path().string());
+    for (const std::string_view file : {"WORKER_AGENTS_CONFIG", "WORKER_ENV_FILE"}) {
+        if (settings_.has(file)) options.hidden.push_back(settings_.text(file));
+    }
+    options.memory = number("LOCAL_RUNTIME_MEMORY_LIMIT");
+    options.processes = number("LOCAL_RUNTIME_MAX_PROCESSES");
+    options.cpu_millis = static_cast<std::uint64_t>(settings_.real("LOCAL_RUNTIME_CPU_LIMIT") * 1000);
+    options.workspace = number("LOCAL_RUNTIME_WORKSPACE_LIMIT");
+    options.workspace_files = number("LOCAL_RUNTIME_WORKSPACE_FILES");
+    return options;
 }
 
 void Worker::make_flow() {

@@ -83,6 +83,7 @@ private:
     int report_and_close();
     EngineOptions engine_options() const;
     LocalRuntimeOptions local_options() const;
+    SandboxOptions sandbox_options() const;
     TestOptions test_options() const;
     [[nodiscard]] IsolationReport isolation();
     [[nodiscard]] int failed_to_start(const Error& error);

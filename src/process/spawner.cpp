@@ -100,6 +100,8 @@ Error start_error(const std::string& program, helper::Step step, int error) {
         case helper::Step::kClone: return worker_error("cannot make a process: " + why);
         case helper::Step::kLimits: return worker_error("cannot set the resource limits: " + why);
         case helper::Step::kProtocol:
+            if (error == EOPNOTSUPP) return worker_error("a layer of the sandbox is not there any more");
+            [[fallthrough]];
         case helper::Step::kBody:
             return spawn_error(ErrorCode::kInternal, Retry::kNever, Fault::kWorker,
                                "the spawn helper did not understand the request: " + why);
@@ -541,6 +543,7 @@ private:
         status_.no_new_privileges = has(helper::kFeatureNoNewPrivileges);
         status_.children_file = has(helper::kFeatureChildrenFile);
         status_.close_range = has(helper::kFeatureCloseRange);
+        status_.probed = true;
         status_.layers = ready.layers;
         status_.missing = missing_layers(options_.try_layers, ready);
         status_.landlock_abi = ready.landlock_abi;

@@ -175,6 +175,7 @@ struct HelperStatus {
     bool no_new_privileges = false;
     bool children_file = false;
     bool close_range = false;
+    bool probed = false;               // a helper was ready once: the layers are known
     Layers layers = 0;                 // that can be had here
     std::vector<std::string> missing;  // those that cannot, each with the reason
     std::uint32_t landlock_abi = 0;

@@ -456,7 +456,9 @@ Availability LocalRuntime::availability() const {
     if (!unprepared_.empty()) return {false, Unavailable::kUnreachable, unprepared_};
     const HelperStatus helper = spawner_.status();
     if (helper.failed) return {false, Unavailable::kUnreachable, helper.error};
-    if (auto good = sandbox_.check(helper); !good) return {false, Unavailable::kDisabled, good.error().message};
+    if (auto good = sandbox_.check(helper); !good)
+        return {false, good.error().retryable() ? Unavailable::kUnreachable : Unavailable::kDisabled,
+                good.error().message};
     return {};
 }
 

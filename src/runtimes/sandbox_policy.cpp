@@ -90,7 +90,13 @@ IsolationLevel SandboxPolicy::demanded(const SandboxWish& wish) const {
 }
 
 Result<void> SandboxPolicy::check(const HelperStatus& helper) const {
-    if (!options_.enabled || !helper.ready || level_of(helper.layers) >= options_.minimum) return {};
+    if (!options_.enabled) return {};
+    if (!helper.probed) {
+        return Failure(
+            make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kWorker, "local",
+                       "what this machine offers as a sandbox is not known yet: the spawn helper is starting"));
+    }
+    if (level_of(helper.layers) >= options_.minimum) return {};
     Error error = make_error(ErrorCode::kUnavailable, Retry::kNever, Fault::kWorker, "local",
                              "the sandbox cannot reach the level '" + std::string(to_string(options_.minimum)) +
                                  "': missing " + what_is_missing(options_.minimum, helper));
@@ -110,7 +116,7 @@ Result<void> SandboxPolicy::check(const SandboxWish& wish, const HelperStatus& h
                       "parameters.network", "leave it out, or let the operator set LOCAL_RUNTIME_NETWORK");
     }
     const IsolationLevel level = demanded(wish);
-    if (options_.enabled && !helper.ready) return {};  // it will be looked at when the helper is there
+    if (options_.enabled && !helper.probed) return {};  // check(helper) stands before every start
     const IsolationLevel reached = options_.enabled ? level_of(helper.layers) : IsolationLevel::kProcessGroup;
     const bool by_ticket = wish.security_level >= SecurityLevel::kConfidential;
     if (reached >= level || (!by_ticket && !options_.enabled)) return {};

@@ -10,6 +10,8 @@ namespace wa {
 inline constexpr std::size_t kMinSecretBytes = 6;  // shorter values would mask half of every text
 inline constexpr std::string_view kMasked = "***";
 
+// A secret is also recognised as Base64 (plain or for URLs, wherever in the encoded bytes it begins) and
+// percent-encoded.
 class SecretMask {
 public:
     explicit SecretMask(std::vector<std::string> secrets = {});
@@ -21,8 +23,8 @@ private:
     // Masks all of `text` but a rest at its end that may be the beginning of a secret; returns the rest's length.
     std::size_t mask_into(std::string_view text, bool last, std::string& out) const;
 
-    std::vector<std::string> secrets_;  // longest first
-    std::string first_bytes_;
+    std::vector<std::string> secrets_;                     // longest first
+    std::vector<std::vector<std::size_t>> by_first_byte_;  // which of them begin with it, in their order
 };
 
 // The same over pieces that may cut a secret in two. Holds back at most the longest secret less one byte.

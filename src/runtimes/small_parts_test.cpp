@@ -142,5 +142,49 @@ TEST(SecretMask, EverySplitGivesTheSame) {
     }
 }
 
+TEST(SecretMask, EncodedFormsAreMaskedWhereverTheyBegin) {
+    const std::string secret = "s3cr3t/value+that is?long";
+    const SecretMask mask({secret});
+    // What `printf %s "$before$secret$after" | base64` prints, for each place in a group of three.
+    for (const char* encoded : {"czNjcjN0L3ZhbHVlK3RoYXQgaXM/bG9uZw==", "YXMzY3IzdC92YWx1ZSt0aGF0IGlzP2xvbmc=",
+                                "YWJzM2NyM3QvdmFsdWUrdGhhdCBpcz9sb25nYw==", "czNjcjN0L3ZhbHVlK3RoYXQgaXM_bG9uZw"}) {
+        const std::string shown = mask.apply(std::string("x=") + encoded);
+        EXPECT_NE(shown.find("***"), std::string::npos) << encoded;
+        EXPECT_LE(shown.size(), 14U) << shown;  // at most the letters that it shares with its neighbours
+    }
+    EXPECT_EQ(mask.apply("?q=s3cr3t%2Fvalue%2Bthat%20is%3Flong&b"), "?q=***&b");
+    EXPECT_EQ(mask.apply("?q=s3cr3t%2fvalue%2bthat%20is%3flong&b"), "?q=***&b");
+}
+
+TEST(CommandPolicy, FurtherWordsArePatternsForTheArguments) {
+    const CommandPolicy policy({"sh -c 'make *' $", "cat /srv/*", "true $"}, "/bin:/usr/bin");
+    EXPECT_TRUE(policy.resolve({"sh", "-c", "make all"}));
+    EXPECT_FALSE(policy.resolve({"sh", "-c", "make all", "more"}));
+    EXPECT_FALSE(policy.resolve({"sh", "-c", "rm -rf /"}));
+    EXPECT_FALSE(policy.resolve({"sh"}));
+    EXPECT_TRUE(policy.resolve({"cat", "/srv/a", "/etc/passwd"}));
+    EXPECT_FALSE(policy.resolve({"cat", "/etc/passwd"}));
+    EXPECT_TRUE(policy.resolve({"true"}));
+    EXPECT_FALSE(policy.resolve({"true", "x"}));
+    EXPECT_NE(policy.resolve({"true", "x"}).error().message.find("other arguments"), std::string::npos);
+}
+
+TEST(CommandPolicy, PatternsFitInLinearTime) {
+    EXPECT_TRUE(fits_pattern("", ""));
+    EXPECT_TRUE(fits_pattern("", "*"));
+    EXPECT_TRUE(fits_pattern("abc", "a?c"));
+    EXPECT_TRUE(fits_pattern("abc", "*"));
+    EXPECT_TRUE(fits_pattern("aXbXc", "a*b*c"));
+    EXPECT_FALSE(fits_pattern("abc", "a?"));
+    EXPECT_FALSE(fits_pattern("abc", "b*"));
+    EXPECT_FALSE(fits_pattern(std::string(20'000, 'a'), std::string(20, '*') + "a*a*a*a*a*a*b"));
+}
+
+TEST(TaskEnvironment, OnlyWhatTheListNames) {
+    EXPECT_TRUE(check_variables({{"CI_JOB", "1"}}, {"CI_*", "TERM"}, {}));
+    EXPECT_EQ(check_variables({{"OTHER", "1"}}, {"CI_*", "TERM"}, {}).error().code, ErrorCode::kNotAllowed);
+    EXPECT_FALSE(check_variables({{"CI_JOB", "1"}}, {}, {}));
+}
+
 }  // namespace
 }  // namespace wa
