@@ -44,7 +44,7 @@ struct MountAttributes {
 constexpr char kRootOptions[] = "mode=0755,size=8m,nr_inodes=8192";
 // Any folder that every machine has: only the mount lies there, and only in this namespace.
 constexpr const char* kStages[] = {"/tmp", "/mnt", "/srv", "/var", "/home"};
-constexpr const char* kDevices[] = {"null", "zero", "full", "random", "urandom", "tty"};
+constexpr const char* kDevices[kDeviceCount] = {"null", "zero", "full", "random", "urandom", "tty"};
 
 int open_tree(int at, const char* path, unsigned flags) {
     return static_cast<int>(syscall(kOpenTree, at, path, flags | kTreeClone | kTreeCloseOnExec));
@@ -107,14 +107,6 @@ const char* below(const char* absolute) {
         ++absolute;
     return absolute;
 }
-
-// A part of the machine's own tree, taken while the old root is still there.
-struct Part {
-    const char* path;  // relative to the root
-    int tree = -1;     // -1 = a link
-    bool folder = false;
-    char target[256];  // of the link
-};
 
 // False only for what is there and cannot be taken.
 bool take_part(const char* path, Part& part) {
@@ -190,7 +182,7 @@ bool make_workspace(const Sandbox& wish, bool with_files) {
 bool make_devices(const int* trees) {
     if (mkdir("dev", 0755) != 0) return false;
     char path[32];
-    for (size_t index = 0; index < sizeof kDevices / sizeof kDevices[0]; ++index) {
+    for (size_t index = 0; index < kDeviceCount; ++index) {
         if (trees[index] < 0) continue;
         snprintf(path, sizeof path, "dev/%s", kDevices[index]);
         if (!make_file(path, "", 0666) || !attach(trees[index], path)) return false;
@@ -259,6 +251,19 @@ bool hide(const char* absolute) {
     return make_file("run/hidden", "", 0) && mount("run/hidden", path, nullptr, MS_BIND, nullptr) == 0;
 }
 
+// Whether one absolute path is the other one, or lies below it.
+bool lies_in(const char* path, const char* folder) {
+    const size_t length = strlen(folder);
+    return strncmp(path, folder, length) == 0 && (path[length] == '\0' || path[length] == '/');
+}
+
+bool lies_in_hidden(const char* path, const SandboxPlan& plan) {
+    for (uint32_t index = 0; index < plan.wish->hidden_count; ++index) {
+        if (lies_in(path, plan.hidden[index])) return true;
+    }
+    return false;
+}
+
 bool change_root() {
     if (syscall(SYS_pivot_root, ".", ".") != 0) return false;
     // The old root lies over the new one now.
@@ -282,24 +287,26 @@ int setgroups_none() {
     return static_cast<int>(syscall(SYS_setgroups, 0, nullptr));
 }
 
-Step build_root(const SandboxPlan& plan, int& folder) {
-    const Sandbox& wish = *plan.wish;
-    folder = -1;
-    Part parts[kMaxPaths];
-    const uint32_t count = wish.read_only_count < kMaxPaths ? wish.read_only_count : kMaxPaths;
-    for (uint32_t index = 0; index < count; ++index) {
-        if (!take_part(plan.read_only[index], parts[index])) return Step::kRoot;
+Step take_parts(const SandboxPlan& plan, Parts& parts) {
+    parts.count = plan.wish->read_only_count < kMaxPaths ? plan.wish->read_only_count : kMaxPaths;
+    for (uint32_t index = 0; index < parts.count; ++index) {
+        if (!take_part(plan.read_only[index], parts.parts[index])) return Step::kRoot;
     }
-    int devices[sizeof kDevices / sizeof kDevices[0]];
-    for (size_t index = 0; index < sizeof kDevices / sizeof kDevices[0]; ++index) {
+    for (size_t index = 0; index < kDeviceCount; ++index) {
         char path[32];
         snprintf(path, sizeof path, "/dev/%s", kDevices[index]);
-        devices[index] = open_tree(AT_FDCWD, path, 0);
-        if (devices[index] >= 0 && !set_attributes(devices[index], kNoSetuid | kNoExecute, false)) return Step::kRoot;
+        const int device = open_tree(AT_FDCWD, path, 0);
+        parts.devices[index] = device;
+        if (device >= 0 && !set_attributes(device, kNoSetuid | kNoExecute, false)) return Step::kRoot;
     }
-    int tree = plan.directory_tree;
-    if (plan.directory >= 0 && tree < 0 && (tree = take_directory(plan.directory)) < 0) return Step::kBind;
+    parts.directory = plan.directory_tree;
+    if (plan.directory >= 0 && parts.directory < 0) parts.directory = take_directory(plan.directory);
+    return plan.directory >= 0 && parts.directory < 0 ? Step::kBind : Step::kNone;
+}
 
+Step build_root(const SandboxPlan& plan, const Parts& parts, int& folder) {
+    const Sandbox& wish = *plan.wish;
+    folder = -1;
     bool staged = false;
     for (const char* stage : kStages) {
         if (staged) break;
@@ -310,22 +317,26 @@ Step build_root(const SandboxPlan& plan, int& folder) {
     if (!staged) return Step::kRoot;
     if (mkdir("run", 0755) != 0) return Step::kRoot;
     if (!make_workspace(wish, wish.secret_count > 0)) return Step::kWorkspace;
-    for (uint32_t index = 0; index < count; ++index) {
-        if (!show_part(parts[index])) return Step::kRoot;
+    for (uint32_t index = 0; index < parts.count; ++index) {
+        if (!lies_in_hidden(plan.read_only[index], plan) && !show_part(parts.parts[index])) return Step::kRoot;
     }
-    if (!make_devices(devices)) return Step::kRoot;
+    if (!make_devices(parts.devices)) return Step::kRoot;
     if (mkdir("proc", 0555) != 0 || mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
         return Step::kProc;
     if (!make_names(plan)) return Step::kRoot;
     for (uint32_t index = 0; index < wish.hidden_count; ++index) {
         if (!hide(plan.hidden[index])) return Step::kRoot;
     }
+    // What is shown in spite of that lies on top.
+    for (uint32_t index = 0; index < parts.count; ++index) {
+        if (lies_in_hidden(plan.read_only[index], plan) && !show_part(parts.parts[index])) return Step::kRoot;
+    }
     for (uint32_t index = 0; index < wish.secret_count; ++index) {
         if (!write_secret(plan.secret_names[index], plan.secrets[index])) return Step::kSecret;
     }
     // Last of the mounts: what an operator shows here lies over everything else.
-    if (tree >= 0 && (!make_place(below(plan.directory_path), true) || !attach(tree, below(plan.directory_path))))
-        return Step::kBind;
+    const char* shared = below(plan.directory_path);
+    if (parts.directory >= 0 && (!make_place(shared, true) || !attach(parts.directory, shared))) return Step::kBind;
     if (plan.directory < 0) {
         folder = open("task/work", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (folder < 0) return Step::kWorkspace;

@@ -205,6 +205,8 @@ uint32_t count_others() {
     while ((got = recv(control, &go, 1, 0)) < 0 && errno == EINTR) {
     }
     if (got != 1) _exit(1);
+    Parts parts;
+    if (const Step step = take_parts(plan, parts); step != Step::kNone) fail(control, step, errno);
     if (!take_ids(plan)) fail(control, Step::kIds, errno);
     if ((plan.layers & kLayerUts) != 0) {
         constexpr char kName[] = "task";
@@ -214,7 +216,7 @@ uint32_t count_others() {
         fail(control, Step::kNetwork, errno);
     }
     int folder = -1;
-    if (const Step step = build_root(plan, folder); step != Step::kNone) fail(control, step, errno);
+    if (const Step step = build_root(plan, parts, folder); step != Step::kNone) fail(control, step, errno);
     SandboxPlan final = plan;
     if ((plan.layers & kLayerLandlock) != 0) {
         final.child.landlock = landlock_rules(plan);

@@ -35,16 +35,23 @@ Failure unknown(std::string_view name) {
     return Failure(std::move(error));
 }
 
-Result<void> write_file(const std::filesystem::path& path, const ExampleFile& file) {
+Result<void> write_file(const std::filesystem::path& root, std::string_view name, const ExampleFile& file) {
+    const std::filesystem::path path = root / name;
     std::error_code error;
     std::filesystem::create_directories(path.parent_path(), error);
     std::ofstream out(path, std::ios::binary | std::ios::trunc);
     out.write(file.content.data(), static_cast<std::streamsize>(file.content.size()));
     out.close();
     if (error || !out) return fail(ErrorCode::kUnavailable, "examples", "cannot write " + path.string());
-    if (file.executable)
-        std::filesystem::permissions(path, std::filesystem::perms::owner_exec, std::filesystem::perm_options::add,
-                                     error);
+    // Tasks may have a user id of their own; the state folder above keeps everybody else out.
+    using std::filesystem::perms;
+    constexpr auto kReadable = perms::owner_read | perms::owner_write | perms::group_read | perms::others_read;
+    constexpr auto kProgram = perms::owner_exec | perms::group_exec | perms::others_exec;
+    std::filesystem::permissions(path, file.executable ? kReadable | kProgram : kReadable, error);
+    for (auto folder = path.parent_path();; folder = folder.parent_path()) {
+        std::filesystem::permissions(folder, kReadable | kProgram, error);
+        if (folder == root) break;
+    }
     return {};
 }
 
@@ -82,7 +89,7 @@ Result<ExamplePlan> unpack_example(std::string_view name, const std::string& fol
     std::filesystem::remove_all(folder, error);
     for (const ExampleFile& file : example_files()) {
         if (!file.path.starts_with(prefix)) continue;
-        WA_CHECKED(write_file(std::filesystem::path(folder) / file.path.substr(prefix.size()), file));
+        WA_CHECKED(write_file(folder, file.path.substr(prefix.size()), file));
     }
     ExamplePlan result;
     result.name = std::string(name);

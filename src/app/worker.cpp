@@ -288,6 +288,7 @@ SandboxOptions Worker::sandbox_options() const {
     options.minimum = parse_isolation_level(settings_.text("LOCAL_RUNTIME_MIN_ISOLATION")).value_or(options.minimum);
     options.network = parse_network_policy(settings_.text("LOCAL_RUNTIME_NETWORK")).value_or(options.network);
     options.read_only = settings_.list("LOCAL_RUNTIME_READ_PATHS");
+    options.read_only.push_back((state_->path() / "examples").string());
     options.hidden = settings_.list("LOCAL_RUNTIME_HIDDEN_PATHS");
     // Whatever the operator shows: the worker's own files are not a task's business.
     options.hidden.push_back(state_->path().string());
