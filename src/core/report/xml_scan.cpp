@@ -59,6 +59,7 @@ private:
     }
     std::string_view take_name();
     Result<void> skip_past(std::string_view end, std::string_view what);
+    Result<void> skip_quoted(char quote, std::string_view what);
     Result<void> characters();
     Result<Piece> markup();
     Result<void> doctype_declaration();
@@ -91,6 +92,13 @@ std::string_view Scanner::take_name() {
             ++at_;
     }
     return text_.substr(begin, at_ - begin);
+}
+
+Result<void> Scanner::skip_quoted(char quote, std::string_view what) {
+    const std::size_t found = text_.find(quote, at_);
+    if (found == std::string_view::npos) return cut_off(what);
+    at_ = found + 1;
+    return {};
 }
 
 Result<void> Scanner::skip_past(std::string_view end, std::string_view what) {
@@ -137,7 +145,7 @@ Result<void> Scanner::doctype_declaration() {
         const char c = here();
         if (at_end()) return cut_off("the DOCTYPE");
         ++at_;
-        if (c == '"' || c == '\'') WA_CHECKED(skip_past({&c, 1}, "the DOCTYPE"));
+        if (c == '"' || c == '\'') WA_CHECKED(skip_quoted(c, "the DOCTYPE"));
         if (c == '[') ++brackets;
         if (c == ']' && brackets > 0) --brackets;
         if (c == '<') ++angles;
@@ -168,7 +176,7 @@ Result<void> Scanner::attribute() {
     const char quote = here();
     if (quote != '"' && quote != '\'') return bad("the value of an attribute is not in quotes");
     const std::size_t begin = ++at_;
-    WA_CHECKED(skip_past({&quote, 1}, "the attribute " + clean_line(name, kQuotedNameBytes)));
+    WA_CHECKED(skip_quoted(quote, "the value of an attribute"));
     if (at_ - begin - 1 > limits_.attribute_bytes) {
         return over_limit("the value of the attribute " + clean_line(name, kQuotedNameBytes) + " is too long",
                           limits_.attribute_bytes, "bytes");
@@ -217,6 +225,10 @@ Result<void> Scanner::end_tag() {
 }
 
 Result<Scanner::Piece> Scanner::markup() {
+    if (at_ + 1 < text_.size() && is_name_start(text_[at_ + 1])) {  // most are
+        WA_CHECKED(start_tag());
+        return Piece::kStart;
+    }
     if (rest().starts_with("<?")) {
         at_ += 2;
         WA_CHECKED(skip_past("?>", "a processing instruction"));
