@@ -119,8 +119,8 @@ private:
             context_.timeout_ms =
                 std::max<std::int64_t>(1, to_millis(context_.deadline - executor_.parts_.clock.now()));
         }
-        job->collect = [this](int directory, EpochMillis began, std::function<void()> done) {
-            collect(directory, began, std::move(done));
+        job->collect = [this](EndedJob ended, std::function<void()> done) {
+            collect(std::move(ended), std::move(done));
         };
         inner_ = executor_.parts_.local.start_job(context_, std::move(*job), *this);
     }
@@ -141,15 +141,15 @@ private:
     }
 
     // The command has ended; its folder is there until `done` is called.
-    void collect(int directory, EpochMillis began, std::function<void()> done) {
+    void collect(EndedJob job, std::function<void()> done) {
         ReportWish reports;
         if (executor_.options_.read_junit) reports.junit = wish_.junit;
         if (executor_.options_.read_coverage) reports.coverage = wish_.coverage;
         reports.summary = wish_.summary;
-        reports.not_before = began;
-        reports.secrets = wish_.secrets();
+        reports.not_before = job.began;
+        reports.secrets = std::move(job.secrets);
         collected_ = std::move(done);
-        executor_.parts_.reports.read(directory, std::move(reports),
+        executor_.parts_.reports.read(job.directory, std::move(reports),
                                       [this, alive = std::weak_ptr<int>(alive_)](ReportFindings found) {
                                           if (alive.expired() || !collected_) return;
                                           findings_ = std::move(found);
@@ -161,6 +161,9 @@ private:
         // It ended well, but what its reports say is not known.
         if (stopped_ && report.success && !findings_) return end_stopped(std::move(report));
         describe_run(report);
+        if (!findings_ && report.exit_code && !stopped_) {
+            findings_.emplace().problems.push_back({"", "", "the working directory could not be looked at"});
+        }
         if (findings_) {
             if (wish_.summary_named && findings_->summary.empty()) note_missing_summary();
             const TestCounts counts = count_tests(*findings_, wish_.summary, output_of(report, "stdout"));

@@ -62,10 +62,10 @@ public:
         if (reports.empty()) return running;
         RuntimeReport report = reports.front();
         if (reports.size() > 1) reports.pop_front();
-        if (report.work_began && last.collect) {
+        if (report.work_began && last.collect && lends) {
             // As the local runtime does: the end waits until the files are collected.
             queue_.push_back([this, report, running = running.get()] {
-                last.collect(7, 1000, [report, running] { running->end(report); });
+                last.collect(EndedJob{7, 1000, {"abcdefgh"}}, [report, running] { running->end(report); });
             });
         } else {
             running->end(report);
@@ -78,6 +78,7 @@ public:
     LocalJob last;
     int starts = 0;
     int stops = 0;
+    bool lends = true;  // the folder, for reading reports
     std::int64_t timeout_ms = 0;
 
 private:
@@ -357,7 +358,6 @@ TEST_F(TestExecutorTest, ReportsAreCounted) {
     ticket.parameters["junit_xml_path"] = "out/*.xml, b.xml";
     ticket.parameters["coverage_report_path"] = "lcov.info";
     ticket.parameters["test_suite"] = "unit";
-    ticket.parameters["env"] = "API_TOKEN=abcdefgh,PLAIN=x";
     reports.findings.tests = junit(8, 0);
     reports.findings.tests->skipped = 2;
     reports.findings.coverage = CoverageReport{};
@@ -454,6 +454,15 @@ TEST_F(TestExecutorTest, WhatCannotBeReadIsAbsentAndSaid) {
     ASSERT_EQ(report.tests->reports.size(), 1U);
     EXPECT_FALSE(report.tests->reports.front().good);
     EXPECT_FALSE(report.tests->passed);
+}
+
+TEST_F(TestExecutorTest, AFolderThatCannotBeLookedAtIsSaid) {
+    local.lends = false;
+    local.reports = {exited(0, "{\"failed\": 1}")};
+    const AttemptReport report = run();
+    EXPECT_EQ(reports.reads, 0);
+    EXPECT_NE(report.metadata.at("report_problems").find("could not be looked at"), std::string::npos);
+    EXPECT_FALSE(report.success);  // what it printed still counts
 }
 
 TEST_F(TestExecutorTest, APartOfTheReportsIsCountedAsAPart) {

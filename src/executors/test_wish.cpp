@@ -79,24 +79,6 @@ bool TestWish::names_ci() const {
     return provider == "github_actions" || provider == "gitlab_ci" || provider == "jenkins";
 }
 
-std::vector<std::string> TestWish::secrets() const {
-    std::vector<std::string> values;
-    for (const auto& [name, value] : variables) {
-        if (names_secret(name)) values.push_back(value);
-    }
-    for (std::size_t index = 1; index < argv.size(); ++index) {
-        const std::string_view word = argv[index];
-        const std::size_t equals = word.find('=');
-        if (!word.starts_with('-') || !names_secret(word.substr(0, equals))) continue;
-        if (equals != std::string_view::npos) {
-            values.emplace_back(word.substr(equals + 1));
-        } else if (index + 1 < argv.size()) {
-            values.push_back(argv[index + 1]);
-        }
-    }
-    return values;
-}
-
 Result<TestWish> read_test_wish(const Ticket& ticket) {
     const Parameters parameters(ticket.parameters);
     TestWish wish;

@@ -33,8 +33,6 @@ struct TestWish {
     std::optional<bool> allow_local;  // allow_local_fallback
 
     [[nodiscard]] bool names_ci() const;
-    // Values that the ticket itself calls secret: variables and options with such names.
-    [[nodiscard]] std::vector<std::string> secrets() const;
 };
 
 // Permanent errors only; they name the parameter.

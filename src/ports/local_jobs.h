@@ -18,11 +18,17 @@
 
 namespace wa {
 
+// Where a command that has ended was run, and what must be known to read there.
+struct EndedJob {
+    int directory = -1;  // an open folder (O_PATH)
+    EpochMillis began = 0;
+    std::vector<std::string> secrets;  // values of the ticket that no text may show
+};
 // Called once when the command has ended by itself or by a limit, while its folders still exist; not when it never
-// began or was stopped. `directory` is an open folder (O_PATH), where the command was started; it is lent until `done`
-// is called, which must happen (any number of loop turns later) for the attempt to end. Whoever reads there reads what
-// a task wrote: nothing in it can be trusted, links least of all.
-using CollectFiles = std::function<void(int directory, EpochMillis began, std::function<void()> done)>;
+// began or was stopped. The folder is lent until `done` is called, which must happen (any number of loop turns later)
+// for the attempt to end. Whoever reads there reads what a task wrote: nothing in it can be trusted, links least of
+// all.
+using CollectFiles = std::function<void(EndedJob job, std::function<void()> done)>;
 
 struct LocalJob {
     // Whether these words may run is the caller's decision (its own list of allowed commands); the program is found

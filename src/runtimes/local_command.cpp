@@ -158,7 +158,9 @@ Result<LocalCommand> parse_local_job(const Ticket& ticket, const LocalJob& job, 
     command.working_dir = job.working_dir;
     if (job.timeout > Duration::zero()) command.timeout = std::chrono::ceil<milliseconds>(job.timeout);
     command.max_output_bytes = std::min(job.max_output_bytes, rules.max_output_bytes);
-    WA_CHECKED(read_secret_files(Parameters(ticket.parameters), command));
+    const Parameters parameters(ticket.parameters);
+    WA_CHECKED(read_retry_codes(parameters, command));
+    WA_CHECKED(read_secret_files(parameters, command));
     WA_TRY(command.sandbox, read_sandbox_wish(ticket));
     command.secrets = find_secrets(command);
     command.shown = show(command);

@@ -208,7 +208,7 @@ private:
         workspace_ = std::move(end.workspace);
         const Fd& files = directory_ ? directory_ : workspace_;
         if (!end.began || stopped_ || !job_ || !job_->collect || !files) return clean_up();
-        job_->collect(files.get(), began_, [this, alive = std::weak_ptr<int>(alive_)] {
+        job_->collect(EndedJob{files.get(), began_, command_.secrets}, [this, alive = std::weak_ptr<int>(alive_)] {
             if (!alive.expired()) clean_up();
         });
     }

@@ -288,6 +288,16 @@ class TestTickets(unittest.TestCase):
         self.assertIn("token ***", ticket["error_message"])
         self.assertNotIn("hunter22hunter", json.dumps(ticket["result"]))
 
+    def test_it_is_run_again_only_on_request(self):
+        worker = self.worker({"RETRY_BACKOFF_BASE_SECONDS": "1"})
+        flaky = "test -e tried && exit 0; touch tried; exit 7"
+        tickets = self.run_tickets(worker, {
+            "asked": script(flaky, working_dir="asked", parameters={"retry_on_exit_codes": [7]}),
+            "not-asked": script(flaky, working_dir="not-asked"),
+        })
+        self.assertEqual((tickets["asked"]["status"], self.facts(tickets["asked"])["attempts"]), ("COMPLETED", "2"))
+        self.assertEqual((tickets["not-asked"]["status"], self.facts(tickets["not-asked"])["attempts"]), ("FAILED", "1"))
+
     def test_a_cancel_ends_it(self):
         worker = self.worker()
         status, answer = worker.request("POST", "/api/v1/plans", {"plan": "p", "tickets": {"t": script("sleep 300")}})
