@@ -88,7 +88,7 @@ std::string executors(const ApiParts& parts) {
 }
 
 json::object test_check(const config::Settings& settings) {
-    const std::vector<std::string> allowed = settings.list("ALLOWED_TEST_COMMANDS");
+    const std::vector<std::string>& allowed = settings.list("ALLOWED_TEST_COMMANDS");
     if (allowed.empty()) {
         return check("tests", "warning", "no test command may run here",
                      "list the first words of test commands in ALLOWED_TEST_COMMANDS");

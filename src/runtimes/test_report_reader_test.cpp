@@ -59,11 +59,16 @@ protected:
         write("../outside/secret.xml", kPassing);
         folder_ = Fd(::open((base_ + "/run").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     }
+
+public:
     ~ReportReaderTest() override {
         reader_.reset();
         fs::remove_all(base_);
     }
+    ReportReaderTest(const ReportReaderTest&) = delete;
+    ReportReaderTest& operator=(const ReportReaderTest&) = delete;
 
+protected:
     [[nodiscard]] std::string path(const std::string& name) const { return base_ + "/run/" + name; }
     void write(const std::string& name, std::string_view text) const {
         fs::create_directories(fs::path(path(name)).parent_path());
