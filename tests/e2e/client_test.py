@@ -201,10 +201,10 @@ class ClientCommands(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_retry_of_all_runs_what_had_completed_again(self):
-        trace = self.worker.folder / "again"
+        trace = self.worker.work / "again" / "trace"
         plan = {"plan": "again", "tickets": {
-            "second": {"type": "EXECUTE", "runtime": "local", "needs": ["first"], "run": ["sh", "-c", f"echo second >> {trace}"]},
-            "first": {"type": "EXECUTE", "runtime": "local", "run": ["sh", "-c", f"sleep 0.2; echo first >> {trace}"]}}}
+            "second": {"type": "EXECUTE", "runtime": "local", "needs": ["first"], "run": ["sh", "-c", "echo second >> trace"], "working_dir": "again"},
+            "first": {"type": "EXECUTE", "runtime": "local", "run": ["sh", "-c", "sleep 0.2; echo first >> trace"], "working_dir": "again"}}}
         done = self.submitted(json.dumps(plan), "--wait", "-o", "name")
         plan_id = done.stdout.split()[0]
         self.assertEqual(trace.read_text().split(), ["first", "second"])

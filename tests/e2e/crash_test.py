@@ -7,7 +7,7 @@ import random
 import time
 import unittest
 
-from harness import Worker, processes_with, wait_until
+from harness import Worker, wait_until
 
 TICKETS = 500
 KILLS = 10
@@ -19,12 +19,13 @@ class KillNine(unittest.TestCase):
         self.addCleanup(self.worker.close)
 
     def plan(self, generator):
-        trace = self.worker.folder / "trace"
+        trace = self.worker.work / "shared" / "trace"
         tickets = {}
         for i in range(TICKETS):
             needs = sorted({f"t{generator.randrange(i)}" for _ in range(generator.choice([0, 1, 1, 2, 3]))}) if i else []
-            script = f"echo start t{i} >> {trace}; sleep 0.0{generator.randrange(1, 9)}; echo end t{i} >> {trace}"
-            tickets[f"t{i}"] = {"type": "EXECUTE", "run": ["sh", "-c", script], "needs": needs, "runtime": "local"}
+            script = f"echo start t{i} >> trace; sleep 0.0{generator.randrange(1, 9)}; echo end t{i} >> trace"
+            tickets[f"t{i}"] = {"type": "EXECUTE", "run": ["sh", "-c", script], "needs": needs, "runtime": "local",
+                                 "working_dir": "shared"}
         return trace, {"plan": "crash", "tickets": tickets}
 
     def open_tickets(self, plan_id):
@@ -43,8 +44,7 @@ class KillNine(unittest.TestCase):
         for _ in range(KILLS):
             time.sleep(generator.uniform(0.2, 1.0))
             self.worker.kill()
-            marker = str(self.worker.folder)
-            self.assertEqual(wait_until(lambda: processes_with(marker) == [], 10), True, "processes outlived their worker")
+            self.assertEqual(wait_until(lambda: self.worker.processes() == [], 10), True, "processes outlived their worker")
             self.worker.start()
         plan_id = answer["plan_id"]
         wait_until(lambda: self.open_tickets(plan_id)[1] == [], 180, 0.2)
@@ -75,7 +75,7 @@ class KillNine(unittest.TestCase):
             settled = [h for h in history["history"] if h.get("to") == "reporting"]
             self.assertEqual(len(settled), 1, history)
         self.assertEqual(self.worker.stop(), 0)
-        self.assertEqual(processes_with(str(self.worker.folder)), [])
+        self.assertEqual(self.worker.processes(), [])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pathlib
 import time
 import unittest
 
-from harness import Worker, processes_with, wait_until
+from harness import Worker, wait_until
 
 
 class FirstHour(unittest.TestCase):
@@ -37,10 +37,10 @@ class FirstHour(unittest.TestCase):
 
     def test_a_failure_names_ticket_code_last_line_and_the_retry(self):
         self.worker.start()
-        flag = self.worker.folder / "repaired"
+        flag = self.worker.work / "shared" / "repaired"
         plan = self.write_plan(
             "plan: broken\ntickets:\n"
-            f"  build: {{ type: EXECUTE, run: [sh, -c, 'test -e {flag} || {{ echo no such header >&2; exit 7; }}'], runtime: local }}\n"
+            f"  build: {{ type: EXECUTE, run: [sh, -c, 'test -e repaired || {{ echo no such header >&2; exit 7; }}'], runtime: local, working_dir: shared }}\n"
             "  deploy: { type: EXECUTE, needs: [build], run: [sh, -c, 'echo deployed'], runtime: local }\n"
             "  other: { type: EXECUTE, run: [sh, -c, 'echo other'], runtime: local }\n")
         done = self.worker.cli("submit", plan, "--wait", check=3)
@@ -83,7 +83,7 @@ class FirstHour(unittest.TestCase):
         time.sleep(0.3)
         self.worker.cli("drain", "--wait", check=0)
         self.assertEqual(self.worker.process.wait(60), 0)
-        self.assertEqual(processes_with(str(self.worker.folder)), [])
+        self.assertEqual(self.worker.processes(), [])
         self.worker.start()
         def all_completed():
             _, page = self.worker.request("GET", f"/api/v1/tickets?plan_id={answer['plan_id']}")

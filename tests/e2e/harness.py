@@ -101,6 +101,13 @@ class Worker:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(limit)
 
+    def processes(self):
+        """Its tasks, their init processes and its spawn helper: whatever must be gone when it is."""
+        if not self.state.exists():
+            return []
+        facts = self.state.stat()
+        return processes_with(f"WORKER_AGENTS_STATE=state-{facts.st_dev}-{facts.st_ino}\0") + processes_with("worker-agents-spawn-helper")
+
     def tail(self):
         self.log.flush()
         return (self.folder / "log").read_text(errors="replace")[-3000:]

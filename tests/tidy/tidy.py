@@ -42,7 +42,7 @@ LIBRARIES = {
     r"sqlite3\.h": {"adapters/embedded_store"},
     r"yaml-cpp/": {"plan_file", "config"},
     r"boost/asio": {"net", "process", "runtimes", "app"},
-    r"openssl/": {"admin"},
+    r"openssl/": {"admin", "runtimes"},
     r"tl/expected": {"base"},
     r"pugixml\.hpp": {"core/report"},
 }
