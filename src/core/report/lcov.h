@@ -7,9 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/error.h"
@@ -50,7 +51,8 @@ private:
         Part functions;
     };
 
-    std::unordered_map<std::string, Source> sources_;
+    // By path; ordered, since paths that hash alike are easily made.
+    std::map<std::string, Source, std::less<>> sources_;
 };
 
 // One file.
