@@ -611,12 +611,18 @@ private:
 
     void warn_about_nothing_to_run(TaskType type, const json::object& parameters, const PlanScope& scope,
                                    const json::value& at) {
-        if (type != TaskType::kExecute) return;
-        for (const auto* key : {"command", "template_id", "template", "function_name"}) {
+        using Keys = std::vector<std::string_view>;
+        const bool test = type == TaskType::kTest;
+        if (type != TaskType::kExecute && !test) return;
+        for (const std::string_view key :
+             test ? Keys{"command", "test_command", "test_provider", "provider", "ci_provider"}
+                  : Keys{"command", "template_id", "template", "function_name"}) {
             if (parameters.contains(key)) return;
         }
+        // A test that nobody can run is simulated at best.
         problems_.warning("nothing-to-run",
-                          "ticket " + quoted(scope.ticket.value_or("")) + " has no command: say it with run",
+                          "ticket " + quoted(scope.ticket.value_or("")) + " has no command" +
+                              (test ? " and names no test provider" : "") + ": say it with run",
                           scope.path("run"), {&at, false});
     }
 

@@ -334,6 +334,7 @@ TEST(ReadPlan, WarnsAboutWhatHasNoEffect) {
                    "ticket of type BUILD");
     expect_warning(run_one(R"("junit":"x.xml")"), "no-effect", "tickets.a.junit", "ticket of type EXECUTE");
     expect_warning(one(R"("type":"EXECUTE")"), "nothing-to-run", "tickets.a.run", "has no command");
+    expect_warning(one(R"("type":"TEST")"), "nothing-to-run", "tickets.a.run", "names no test provider");
     expect_warning(run_one(R"("runtime":"dokcer")"), "unknown-word", "tickets.a.runtime", "(did you mean \"docker\"?)");
     expect_warning(run_one(R"("name":"b")"), "no-effect", "tickets.a.name",
                    "the key in front of the ticket is its name");
