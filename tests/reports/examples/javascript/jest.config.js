@@ -1,5 +1,6 @@
 module.exports = {
   rootDir: '.',
+  cacheDirectory: '<rootDir>/.cache',
   testMatch: ['<rootDir>/jest/*.test.js'],
   reporters: ['default', ['jest-junit', { outputFile: 'report.xml', reportTestSuiteErrors: 'true' }]],
   collectCoverageFrom: ['shop.js'],
