@@ -49,8 +49,9 @@ bool limit(int resource, uint64_t value, uint64_t room) {
 bool set_limits(const Limits& limits) {
     // SIGXCPU at the soft limit, SIGKILL 5 s later.
     return limit(RLIMIT_CPU, limits.cpu_seconds, 5) && limit(RLIMIT_AS, limits.address_space, 0) &&
-           limit(RLIMIT_NOFILE, limits.open_files, 0) && limit(RLIMIT_FSIZE, limits.file_size, 0) &&
-           limit(RLIMIT_NPROC, limits.processes, 0) && limit(RLIMIT_CORE, limits.core, 0);
+           limit(RLIMIT_DATA, limits.data, 0) && limit(RLIMIT_NOFILE, limits.open_files, 0) &&
+           limit(RLIMIT_FSIZE, limits.file_size, 0) && limit(RLIMIT_NPROC, limits.processes, 0) &&
+           limit(RLIMIT_CORE, limits.core, 0);
 }
 
 // The file that was checked must be the file that runs: it is opened, compared, and started by that descriptor.

@@ -93,6 +93,7 @@ inline constexpr uint16_t kNoDirectory = 4;  // the private working folder (kLay
 struct Limits {
     uint64_t cpu_seconds;
     uint64_t address_space;
+    uint64_t data;  // private writable memory of one process
     uint64_t open_files;
     uint64_t file_size;
     uint64_t processes;

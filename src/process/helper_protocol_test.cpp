@@ -151,8 +151,13 @@ TEST(HelperProtocol, RefusesSpawnsThatDoNotAddUp) {
         message.argument_count = arguments;
         message.environment_count = variables;
         message.body_size = size;
-        message.limits =
-            helper::Limits{helper::kNoLimit, helper::kNoLimit, helper::kNoLimit, helper::kNoLimit, helper::kNoLimit, 0};
+        message.limits = helper::Limits{helper::kNoLimit,
+                                        helper::kNoLimit,
+                                        helper::kNoLimit,
+                                        helper::kNoLimit,
+                                        helper::kNoLimit,
+                                        helper::kNoLimit,
+                                        0};
         return message;
     };
     std::uint64_t id = 0;
@@ -244,8 +249,8 @@ TEST(HelperProtocol, AReaderThatDoesNotReadIsWaitedForWithoutBlocking) {
     helper::Spawn message{};
     message.argument_count = 2;
     message.body_size = static_cast<std::uint32_t>(body.size());
-    message.limits =
-        helper::Limits{helper::kNoLimit, helper::kNoLimit, helper::kNoLimit, helper::kNoLimit, helper::kNoLimit, 0};
+    message.limits = helper::Limits{
+        helper::kNoLimit, helper::kNoLimit, helper::kNoLimit, helper::kNoLimit, helper::kNoLimit, helper::kNoLimit, 0};
     helper.send_message(message, helper::Type::kSpawn, 1, body, {null.get(), null.get(), root.get()});
     // Ticks ask for more answers than the socket holds; nobody takes them.
     for (int index = 0; index < 2000; ++index)

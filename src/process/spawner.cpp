@@ -160,8 +160,9 @@ Result<Fd> memory_file(const char* name, std::string_view bytes) {
 
 helper::Limits to_wire(const ProcessLimits& limits) {
     const auto value = [](const std::optional<std::uint64_t>& limit) { return limit.value_or(helper::kNoLimit); };
-    return helper::Limits{value(limits.cpu_seconds), value(limits.address_space), value(limits.open_files),
-                          value(limits.file_size),   value(limits.processes),     limits.core};
+    return helper::Limits{
+        value(limits.cpu_seconds), value(limits.address_space), value(limits.data), value(limits.open_files),
+        value(limits.file_size),   value(limits.processes),     limits.core};
 }
 
 helper::Sandbox to_wire(const SandboxRequest& request) {

@@ -28,9 +28,10 @@ namespace wa {
 struct ProcessLimits {
     std::optional<std::uint64_t> cpu_seconds;    // SIGXCPU then, SIGKILL 5 s later
     std::optional<std::uint64_t> address_space;  // bytes
+    std::optional<std::uint64_t> data;           // bytes that one process may write to, less its stack and shared ones
     std::optional<std::uint64_t> open_files;
     std::optional<std::uint64_t> file_size;  // bytes
-    std::optional<std::uint64_t> processes;  // of the whole user, not of the task
+    std::optional<std::uint64_t> processes;  // of the user, in its user namespace: of the task only if it has its own
     std::uint64_t core = 0;                  // bytes
 };
 

@@ -120,6 +120,7 @@ private:
         request.grace = runtime_.options_.grace;
         request.limits = runtime_.limits(time_limit_);
         memory_limit_ = request.sandbox.memory;
+        limit_without_cgroup(request);
         if (!mask_.empty()) {
             request.filter = [this](OutputStream stream, std::string_view bytes) {
                 MaskingStream& masked = stream == OutputStream::kStdout ? masked_out_ : masked_err_;
@@ -176,6 +177,15 @@ private:
         }
         if (job_ && job_->collect) directory_ = request.directory.copy();
         return {};
+    }
+
+    // Where no cgroup can hold the whole task, each of its processes is held.
+    static void limit_without_cgroup(SpawnRequest& request) {
+        const SandboxRequest& sandbox = request.sandbox;
+        if ((sandbox.layers & layer::kMemory) == 0 && sandbox.memory > 0) request.limits.data = sandbox.memory;
+        // Counted for each user namespace: in one of its own for the task alone.
+        if ((sandbox.layers & layer::kProcesses) == 0 && (sandbox.layers & layer::kUser) != 0 && sandbox.processes > 0)
+            request.limits.processes = sandbox.processes;
     }
 
     // Nothing was started.
