@@ -266,6 +266,9 @@ Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts
                                               {0.1, 0.5, 1, 5, 10, 30, 60, 300}))),
       truncated_(registry.counter(named("output_truncated_total"), "Attempts whose output was cut.",
                                   {closed("runtime", runtimes())})),
+      unkillable_(registry.counter(named("unkillable_tasks_total"),
+                                   "Attempts of which something could not be stopped; their slots stay taken.",
+                                   {closed("runtime", runtimes())})),
       orphans_(registry.counter(named("orphans_removed_total"), "Leftovers of earlier processes removed.",
                                 {closed("runtime", runtimes())})),
       breakers_(registry.gauge(named("circuit_breaker_state"), "0 closed, 1 half-open, 2 open.", {Label{"backend"}})),
@@ -365,6 +368,7 @@ void Metrics::attempt_ended(const TicketView& ticket, const AttemptReport& repor
         retries_.with({to_string(ticket.task_type), attempt}).add();
         ++retried_[std::string(ticket.ticket_id)];
     }
+    if (report.still_alive) unkillable_.with({report.runtime}).add();
     if (status == "timeout") timeouts_.with({to_string(ticket.task_type), lower(to_string(ticket.task_type))}).add();
     if (report.simulated) {
         const std::string_view reason = fallback_label(report);

@@ -131,6 +131,7 @@ private:
     Family<Gauge>& waiting_;
     PerType<Histogram> queue_wait_;
     Family<Counter>& truncated_;
+    Family<Counter>& unkillable_;
     Family<Counter>& orphans_;
     Family<Gauge>& breakers_;
     Family<Counter>& http_requests_;

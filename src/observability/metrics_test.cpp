@@ -127,6 +127,11 @@ TEST_F(MetricsTest, RetriesCountOnlyWhenAnotherAttemptFollows) {
     AttemptReport again = failed;
     metrics_.attempt_ended(ticket(TaskType::kBuild, 12), again, 1s, 2s);
     EXPECT_EQ(value("worker_agent_task_retries_total{task_type=\"BUILD\",attempt=\"10+\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_unkillable_tasks_total{runtime=\"local\"}"), "");
+    again.still_alive = true;
+    again.runtime = "local";
+    metrics_.attempt_ended(ticket(TaskType::kExecute, 1), again, 1s, Duration(-1));
+    EXPECT_EQ(value("worker_agent_unkillable_tasks_total{runtime=\"local\"}"), "1.0");
 }
 
 TEST_F(MetricsTest, EndingsByCause) {
