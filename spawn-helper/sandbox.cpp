@@ -208,6 +208,9 @@ uint32_t count_others() {
     Parts parts;
     if (const Step step = take_parts(plan, parts); step != Step::kNone) fail(control, step, errno);
     if (!take_ids(plan)) fail(control, Step::kIds, errno);
+    // Another user id cancels the death signal; whoever waits for us may have gone in between.
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) fail(control, Step::kDeathSignal, errno);
+    if (recv(control, &go, 1, MSG_DONTWAIT | MSG_PEEK) == 0) _exit(1);
     if ((plan.layers & kLayerUts) != 0) {
         constexpr char kName[] = "task";
         if (sethostname(kName, sizeof kName - 1) != 0) fail(control, Step::kRoot, errno);

@@ -42,13 +42,30 @@ json::object disk_check(const std::string& folder) {
                        : check("disk", "ok", detail);
 }
 
+bool reaches_minimum(const IsolationReport& report, const config::Settings& settings) {
+    if (!settings.flag("LOCAL_RUNTIME_ENABLE_SANDBOX")) return true;
+    const auto wanted = parse_isolation_level(settings.text("LOCAL_RUNTIME_MIN_ISOLATION"));
+    const auto reached = parse_isolation_level(report.level);
+    return wanted && reached && *reached >= *wanted;
+}
+
 json::object local_check(const IsolationReport& report, const config::Settings& settings) {
     std::string detail = "isolation: " + report.level;
     if (!report.measures.empty()) detail += " (" + joined(report.measures) + ")";
     if (!report.missing.empty()) detail += "; not in force: " + joined(report.missing);
     if (!settings.flag("LOCAL_RUNTIME_ENABLED"))
         return check("local", "warning", "switched off", "LOCAL_RUNTIME_ENABLED=true");
-    return check("local", report.level == "none" ? "error" : "ok", std::move(detail));
+    if (report.level == "none") return check("local", "error", std::move(detail));
+    if (!reaches_minimum(report, settings)) {
+        return check("local", "error", std::move(detail),
+                     "tasks are refused: allow the worker what is missing, or lower LOCAL_RUNTIME_MIN_ISOLATION");
+    }
+    if (parse_isolation_level(report.level).value_or(IsolationLevel::kNone) < IsolationLevel::kNamespaces) {
+        return check(
+            "local", "warning", std::move(detail),
+            "tasks see more of this machine than they need: docs/explanation/sandbox.md says what each level needs");
+    }
+    return check("local", "ok", std::move(detail));
 }
 
 json::object runtime_row(std::string_view name, bool ready, std::string_view note) {
@@ -62,6 +79,10 @@ json::object executor_row(const ApiParts& parts, TaskType type) {
     const bool test = type == TaskType::kTest;
     bool local = parts.settings.flag("LOCAL_RUNTIME_ENABLED");
     std::string note = local ? "isolation: " + parts.isolation().level : std::string("LOCAL_RUNTIME_ENABLED=false");
+    if (local && !reaches_minimum(parts.isolation(), parts.settings)) {
+        local = false;
+        note += ", below LOCAL_RUNTIME_MIN_ISOLATION";
+    }
     if (local && test && parts.settings.list("ALLOWED_TEST_COMMANDS").empty()) {
         local = false;
         note = "ALLOWED_TEST_COMMANDS is empty";

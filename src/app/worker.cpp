@@ -1,5 +1,6 @@
 #include "app/worker.h"
 
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -104,6 +105,11 @@ int Worker::failed_to_start(const Error& error) {
 }
 
 int Worker::run() {
+#ifndef WA_SANITIZED
+    // Tokens are in this memory: no core file of it, and no other process of this user looks into it. (A sanitizer
+    // does.)
+    ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
     if (auto opened = open_parts(); !opened) return failed_to_start(opened.error());
     make_flow();
     if (auto serving = serve(); !serving) return failed_to_start(serving.error());
@@ -125,11 +131,26 @@ int Worker::run() {
             metrics_->orphans_removed("local", status->swept);
             log_->warning("orphans_removed", {{"count", status->swept}});
         }
+        if (status) say_isolation(*status);
         begin();
     });
     every_tenth_second();
     loop_.run();
     return report_and_close();
+}
+
+void Worker::say_isolation(const HelperStatus& helper) {
+    std::string missing;
+    for (const std::string& layer : helper.missing)
+        missing += (missing.empty() ? "" : "; ") + layer;
+    const bool enabled = settings_.flag("LOCAL_RUNTIME_ENABLE_SANDBOX");
+    if (!enabled) missing = "LOCAL_RUNTIME_ENABLE_SANDBOX=false";
+    const std::string level(to_string(level_of(enabled ? helper.layers : 0)));
+    if (missing.empty()) {
+        log_->info("local_isolation", {{"level", level}});
+    } else {
+        log_->warning("local_isolation", {{"level", level}, {"missing", missing}});
+    }
 }
 
 Result<void> Worker::open_parts() {
@@ -294,6 +315,9 @@ SandboxOptions Worker::sandbox_options() const {
     options.hidden.push_back(state_->path().string());
     for (const std::string_view file : {"WORKER_AGENTS_CONFIG", "WORKER_ENV_FILE"}) {
         if (settings_.has(file)) options.hidden.push_back(settings_.text(file));
+    }
+    for (const config::Setting& setting : settings_.all()) {
+        if (setting.origin.file.starts_with('/')) options.hidden.push_back(setting.origin.file);
     }
     options.memory = number("LOCAL_RUNTIME_MEMORY_LIMIT");
     options.processes = number("LOCAL_RUNTIME_MAX_PROCESSES");

@@ -86,6 +86,7 @@ private:
     SandboxOptions sandbox_options() const;
     TestOptions test_options() const;
     [[nodiscard]] IsolationReport isolation();
+    void say_isolation(const HelperStatus& helper);
     [[nodiscard]] int failed_to_start(const Error& error);
 
     WorkerContext context_;

@@ -283,6 +283,8 @@ private:
 
     Setting from(const SettingSpec& spec, Layer which, const Given& given) {
         Setting setting{&spec, std::monostate{}, {which, given.where}};
+        if (const auto* file = std::get_if<std::string>(&given.value); given.in_file && file != nullptr)
+            setting.origin.file = *file;
         Result<Value> value = given.in_file ? from_secret_file(spec, given) : parse(spec, given);
         if (value) {
             setting.value = std::move(*value);

@@ -112,7 +112,8 @@ bool is_strict_environment(std::string_view environment);
 enum class Layer : std::uint8_t { kDefault, kPreset, kFile, kEnvFile, kEnvironment, kFlag };
 struct Origin {
     Layer layer = Layer::kDefault;
-    std::string where;  // "default", "example project", "config.yaml:3", "env X", "env X_FILE", "flag --x"
+    std::string where;      // "default", "example project", "config.yaml:3", "env X", "env X_FILE", "flag --x"
+    std::string file = {};  // path of the file that holds a secret (NAME_FILE); else empty
 };
 
 using Value = std::variant<std::monostate, std::string, std::int64_t, double, bool, std::vector<std::string>,

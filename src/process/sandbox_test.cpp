@@ -303,6 +303,16 @@ TEST_F(SandboxTest, TheHelperMayDieAndNothingIsLeft) {
     EXPECT_EQ(bench_.run(isolated("echo again")).exit_code, 0);  // with a new helper, and its cgroups in order
 }
 
+TEST_F(SandboxTest, TheKernelEndsItWhenHelperAndWorkerDieAtOnce) {
+    NEEDS(layer::kNamespaces);
+    Watcher watcher;
+    const auto process = bench_.spawner->spawn(isolated("trap '' HUP TERM; setsid sleep 600 & sleep 600"), watcher);
+    ASSERT_TRUE(bench_.run_until([&] { return watcher.pid > 0; }));
+    ::kill(bench_.spawner->status().pid, SIGKILL);
+    // The loop does not turn: nobody of ours does anything.
+    EXPECT_TRUE(wait_until([&] { return processes_marked("WORKER_AGENTS_STATE=" + bench_.marker).empty(); }, 3s));
+}
+
 TEST_F(SandboxTest, CgroupsGoWithTheHelper) {
     NEEDS(layer::kMemory);
     const auto folders = [&] {

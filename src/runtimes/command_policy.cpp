@@ -45,31 +45,6 @@ bool is_digest(std::string_view text) {
 
 }  // namespace
 
-bool fits_pattern(std::string_view text, std::string_view pattern) {
-    // On a mismatch the last '*' takes one character more: linear in each, never exponential.
-    std::size_t at = 0;
-    std::size_t wanted = 0;
-    std::size_t star = std::string_view::npos;
-    std::size_t resume = 0;
-    while (at < text.size()) {
-        if (wanted < pattern.size() && pattern[wanted] == '*') {
-            star = wanted++;
-            resume = at;
-        } else if (wanted < pattern.size() && (pattern[wanted] == '?' || pattern[wanted] == text[at])) {
-            ++wanted;
-            ++at;
-        } else if (star != std::string_view::npos) {
-            wanted = star + 1;
-            at = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (wanted < pattern.size() && pattern[wanted] == '*')
-        ++wanted;
-    return wanted == pattern.size();
-}
-
 CommandPolicy::CommandPolicy(const std::vector<std::string>& allowed, std::string_view search_path) {
     for (const std::string& text : allowed) {
         const auto words = split_shell_words(text);

@@ -50,7 +50,4 @@ private:
     std::string path_;
 };
 
-// '*' stands for any characters, '?' for one.
-[[nodiscard]] bool fits_pattern(std::string_view text, std::string_view pattern);
-
 }  // namespace wa

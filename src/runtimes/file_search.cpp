@@ -39,10 +39,6 @@ bool has_wildcard(std::string_view name) {
     return name.find_first_of("*?") != std::string_view::npos;
 }
 
-std::size_t character_length(std::string_view text) {
-    return std::max<std::size_t>(1, utf8_length(text));
-}
-
 const char* kind_of(mode_t mode) {
     if (S_ISLNK(mode)) return "a link";
     if (S_ISDIR(mode)) return "a folder";
@@ -59,31 +55,7 @@ Failure failure(ErrorCode code, std::string message) {
 
 bool name_fits(std::string_view name, std::string_view pattern) {
     if (name.starts_with('.') && !pattern.starts_with('.')) return false;
-    // Greedy with one way back: to the last star.
-    std::size_t at = 0;
-    std::size_t in = 0;
-    std::size_t star = std::string_view::npos;
-    std::size_t resume = 0;
-    while (at < name.size()) {
-        if (in < pattern.size() && pattern[in] == '*') {
-            star = in++;
-            resume = at;
-        } else if (in < pattern.size() && pattern[in] == '?') {
-            at += character_length(name.substr(at));
-            ++in;
-        } else if (in < pattern.size() && pattern[in] == name[at]) {
-            ++at;
-            ++in;
-        } else if (star != std::string_view::npos) {
-            in = star + 1;
-            at = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (in < pattern.size() && pattern[in] == '*')
-        ++in;
-    return in == pattern.size();
+    return fits_pattern(name, pattern);
 }
 
 std::vector<std::string> FileSearch::find(std::string_view text) {

@@ -4,7 +4,6 @@
 #include <array>
 
 #include "core/codec/text.h"
-#include "runtimes/command_policy.h"
 
 namespace wa {
 namespace {

@@ -237,4 +237,32 @@ std::string base64(std::string_view bytes) {
     return text;
 }
 
+bool fits_pattern(std::string_view text, std::string_view pattern) {
+    // Greedy with one way back: to the last star, which then takes one character more.
+    std::size_t at = 0;
+    std::size_t in = 0;
+    std::size_t star = std::string_view::npos;
+    std::size_t resume = 0;
+    while (at < text.size()) {
+        if (in < pattern.size() && pattern[in] == '*') {
+            star = in++;
+            resume = at;
+        } else if (in < pattern.size() && pattern[in] == '?') {
+            at += std::max<std::size_t>(1, utf8_length(text.substr(at)));
+            ++in;
+        } else if (in < pattern.size() && pattern[in] == text[at]) {
+            ++at;
+            ++in;
+        } else if (star != std::string_view::npos) {
+            in = star + 1;
+            at = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (in < pattern.size() && pattern[in] == '*')
+        ++in;
+    return in == pattern.size();
+}
+
 }  // namespace wa

@@ -50,4 +50,8 @@ inline constexpr std::size_t kClipBytes = 64;
 
 [[nodiscard]] std::string base64(std::string_view bytes);
 
+// Whether a whole text fits a pattern: '*' stands for any characters, '?' for one (a whole one, in UTF-8). Time is
+// bounded by the product of the lengths.
+[[nodiscard]] bool fits_pattern(std::string_view text, std::string_view pattern);
+
 }  // namespace wa

@@ -125,5 +125,16 @@ TEST(Closest, SuggestsOnlyWhatIsNear) {
     EXPECT_EQ(closest("", words), "");
 }
 
+TEST(Text, PatternsFitInBoundedTime) {
+    EXPECT_TRUE(fits_pattern("", ""));
+    EXPECT_TRUE(fits_pattern("", "*"));
+    EXPECT_TRUE(fits_pattern("abc", "a?c"));
+    EXPECT_TRUE(fits_pattern("abc", "*"));
+    EXPECT_TRUE(fits_pattern("aXbXc", "a*b*c"));
+    EXPECT_FALSE(fits_pattern("abc", "a?"));
+    EXPECT_FALSE(fits_pattern("abc", "b*"));
+    EXPECT_FALSE(fits_pattern(std::string(20'000, 'a'), std::string(20, '*') + "a*a*a*a*a*a*b"));
+}
+
 }  // namespace
 }  // namespace wa
