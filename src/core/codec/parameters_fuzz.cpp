@@ -8,6 +8,7 @@
 #include "core/codec/json_limits.h"
 #include "core/codec/json_write.h"
 #include "core/codec/parameters.h"
+#include "core/codec/quantity.h"
 #include "core/codec/shell_words.h"
 #include "core/codec/text.h"
 
@@ -60,6 +61,9 @@ void check_every_reading(const wa::Parameters& p, const boost::json::object& obj
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     check_words(text);
+    const auto memory = wa::parse_memory_quantity(text);
+    WA_CHECK(!memory || (*memory > 0 && *memory < (1ULL << 63U)), "memory fits");
+    WA_CHECK(wa::parse_cpu_quantity(text).value_or(1) > 0, "processors are some");
     if (const auto duration = wa::parse_duration(text, true)) {
         WA_CHECK(wa::parse_duration(wa::duration_text(*duration), false) == duration, "durations come back");
     }
