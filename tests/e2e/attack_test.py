@@ -8,9 +8,6 @@ outside: processes, mounts, cgroups, namespaces, files, descriptors."""
 import json
 import os
 import pathlib
-import socket
-import subprocess
-import sys
 import time
 import unittest
 
@@ -39,24 +36,26 @@ def timeout(seconds):
     return {"parameters": {"timeout_seconds": seconds}}
 
 
-def leftovers():
-    """What a worker could leave on the machine, by name."""
-    found = {"mounts": set(), "cgroups": set(), "namespaces": set(), "processes": set()}
-    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
-        found["mounts"].add(line.split()[4])
-    for top in pathlib.Path("/sys/fs/cgroup").glob("*"):
-        if top.is_dir():
-            found["cgroups"].update(str(path) for path in top.glob("**/worker-agents-*"))
-    for process in pathlib.Path("/proc").glob("[0-9]*"):
+def mounts():
+    return {line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()}
+
+
+def cgroups(marker):
+    return {str(path) for top in pathlib.Path("/sys/fs/cgroup").glob("*") if top.is_dir()
+            for path in top.glob(f"**/worker-agents-{marker}")}
+
+
+def namespaces_held(pid):
+    """Namespaces that a process keeps alive by a descriptor."""
+    held = []
+    for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         try:
-            command = (process / "cmdline").read_bytes()
-            if b"worker-agents" in command or b"WORKER_AGENTS_" in (process / "environ").read_bytes():
-                found["processes"].add(process.name)
-            for link in (process / "ns").iterdir():
-                found["namespaces"].add(os.readlink(link))
+            target = os.readlink(link)
         except OSError:
             continue
-    return found
+        if target.split(":")[0] in ("net", "user", "mnt", "pid"):
+            held.append(target)
+    return held
 
 
 class Attacks:
@@ -71,7 +70,7 @@ class Attacks:
 
     @classmethod
     def setUpClass(cls):
-        cls.before = leftovers()
+        cls.mounts = mounts()
         cls.worker = Worker({
             "MAX_CONCURRENT_TASKS": "64", "MAX_CONCURRENT_TICKETS": "128", "MAX_RETRIES_PER_TICKET": "0",
             "LOCAL_RUNTIME_ALLOWED_COMMANDS": "sh,python3", "LOCAL_RUNTIME_PATH": "/usr/bin:/bin",
@@ -112,6 +111,7 @@ class Attacks:
         else:
             raise AssertionError("the worker did not become ready: " + worker.tail())
         cls.worker_pid = worker.endpoints()["pid"]
+        worker.helpers.add(worker.helper())
 
     @classmethod
     def attacks(cls):
@@ -329,12 +329,9 @@ class Attacks:
         self.assertLess(descriptors, 80, os.listdir(f"/proc/{self.worker_pid}/fd"))
         os.kill(self.worker_pid, 15)
         self.worker.process.wait(40)
-        self.assertTrue(wait_until(lambda: leftovers()["processes"] <= self.before["processes"], 10))
-        after = leftovers()
-        for what in ("mounts", "cgroups", "processes"):
-            self.assertEqual(after[what] - self.before[what], set(), what)
-        # Others on this machine may make namespaces of their own; none of ours is held by anybody.
-        self.assertEqual(self.worker.processes(), [])
+        self.assertTrue(wait_until(lambda: self.worker.processes() == [], 10), self.worker.processes())
+        self.assertEqual(mounts() - self.mounts, set())
+        self.assertEqual(cgroups(self.worker.marker()), set())
 
 
 class AllLayers(Attacks, unittest.TestCase):
@@ -343,8 +340,9 @@ class AllLayers(Attacks, unittest.TestCase):
 
     def test_namespaces_go_with_the_tasks(self):
         wait_until(lambda: self.worker.request("GET", "/api/v1/status")[1].get("active_tasks", 0) == 0, 30)
-        held = leftovers()["namespaces"] - self.before["namespaces"]
-        self.assertEqual(held, set())
+        for pid in (self.worker_pid, self.worker.helper()):
+            self.assertEqual(namespaces_held(pid), [])
+        self.assertEqual(harness.children(self.worker.helper()), [])  # and nobody is left to be in one
 
 
 class WithoutPrivileges(Attacks, unittest.TestCase):
@@ -375,7 +373,4 @@ class WithoutNamespaces(Attacks, unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--leftovers"]:
-        print(leftovers())
-    else:
-        unittest.main()
+    unittest.main()

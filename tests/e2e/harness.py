@@ -11,7 +11,9 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 
+MARKERS = uuid.UUID("5d1c0b0e-7b52-4f0a-9c41-361f2a7790d8")  # as in src/base/random.cpp
 BINARY = os.environ.get("WA_BINARY", "build/release/worker-agents")
 
 
@@ -30,6 +32,7 @@ class Worker:
             **(settings or {}),
         }
         self.process = None
+        self.helpers = set()
         self.log = open(self.folder / "log", "ab")
 
     def start(self, *arguments, wait=True):
@@ -49,6 +52,7 @@ class Worker:
                 raise AssertionError(f"the worker ended with {self.process.returncode}: {self.tail()}")
             try:
                 if self.endpoints()["pid"] == self.process.pid and self.request("GET", "/ready")[0] == 200:
+                    self.helpers.add(self.helper())
                     return
             except (OSError, KeyError, ValueError, http.client.HTTPException):
                 pass
@@ -101,12 +105,21 @@ class Worker:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(limit)
 
+    def marker(self):
+        """The value of WORKER_AGENTS_STATE in its tasks, and in the names of its cgroups."""
+        return str(uuid.uuid5(MARKERS, f"state:{self.state.resolve()}"))
+
+    def helper(self):
+        """The process id of its spawn helper, while it runs."""
+        for child in children(self.process.pid):
+            if b"worker-agents-spawn-helper" in read_bytes(f"/proc/{child}/cmdline"):
+                return child
+        return None
+
     def processes(self):
-        """Its tasks, their init processes and its spawn helper: whatever must be gone when it is."""
-        if not self.state.exists():
-            return []
-        facts = self.state.stat()
-        return processes_with(f"WORKER_AGENTS_STATE=state-{facts.st_dev}-{facts.st_ino}\0") + processes_with("worker-agents-spawn-helper")
+        """Its tasks, and its spawn helpers: whatever must be gone when it is."""
+        helpers = [pid for pid in self.helpers if b"worker-agents-spawn-helper" in read_bytes(f"/proc/{pid}/cmdline")]
+        return processes_with(f"WORKER_AGENTS_STATE={self.marker()}\0") + helpers
 
     def tail(self):
         self.log.flush()
@@ -117,6 +130,22 @@ class Worker:
             self.kill()
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def read_bytes(path):
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError:
+        return b""
+
+
+def children(pid):
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        fields = read_bytes(entry / "stat").rpartition(b")")[2].split()
+        if len(fields) > 1 and int(fields[1]) == pid:
+            found.append(int(entry.name))
+    return found
 
 
 def processes_with(text):
