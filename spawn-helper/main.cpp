@@ -77,7 +77,11 @@ int Helper::run() {
         for (size_t index = 0; index < task_count_; ++index) {
             if (tasks_[index]->control >= 0) polled[count++] = {tasks_[index]->control, POLLIN, 0};
         }
-        poll(polled, count, next_timeout());
+        // What can be prepared is, while nobody waits.
+        if (poll(polled, count, 0) == 0) {
+            sandboxes_.use_idle_time();
+            poll(polled, count, next_timeout());
+        }
         now_ = boot_now_ns();
         // Hang-up first: requests of a worker that is gone are not carried out any more.
         if (connected_ && (polled[1].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {

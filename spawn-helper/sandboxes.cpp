@@ -194,7 +194,10 @@ InitResult Sandboxes::start(size_t slot, SandboxPlan& plan, uint32_t& layers, in
     plan.landlock_abi = landlock_abi_;
     plan.child.filter = filter(layers);
     if ((layers & kLayerNetwork) != 0 && privileged_) {
-        plan.network = make_network();
+        // Never one that was used: a port that lingers there would be this task's trouble.
+        wants_networks_ = true;
+        plan.network = spare_network_ >= 0 ? spare_network_ : make_network();
+        spare_network_ = -1;
         if (plan.network < 0) return refuse(Step::kNetwork);
     }
     const InitResult init = start_init(plan);
@@ -222,6 +225,12 @@ InitResult Sandboxes::start(size_t slot, SandboxPlan& plan, uint32_t& layers, in
     close(init.pidfd);
     close(init.control);
     return failed;
+}
+
+void Sandboxes::use_idle_time() {
+    if (wants_networks_ && spare_network_ < 0) spare_network_ = make_network();
+    // One that failed is tried again by the task that needs it, which can say why.
+    if (spare_network_ < 0) wants_networks_ = false;
 }
 
 bool Sandboxes::confine(ChildPlan& plan, uint32_t layers, const char* const* readable, size_t readable_count,

@@ -28,6 +28,9 @@ public:
                  const char* const* writable, size_t writable_count) const;
     [[nodiscard]] const SystemCallFilter* filter(uint32_t layers) const;
 
+    // To be called when there is nothing else to do: makes the network of the next task ahead of time.
+    void use_idle_time();
+
     Cgroups& cgroups() { return cgroups_; }
 
 private:
@@ -40,6 +43,8 @@ private:
     int landlock_abi_ = 0;
     bool privileged_ = false;  // ids may be mapped, networks made
     uint32_t uid_base_ = 0;
+    bool wants_networks_ = false;  // some task had one
+    int spare_network_ = -1;
     const SystemCallFilter filter_{false};
     const SystemCallFilter local_filter_{true};
     Cgroups cgroups_;

@@ -264,6 +264,7 @@ TEST_F(SandboxTest, AReplacedProgramIsNotStarted) {
 TEST_F(SandboxTest, ProgramsThatCannotStartAreSaidAndLeaveNothing) {
     NEEDS(layer::kNamespaces);
     bench_.run(isolated("true"));
+    bench_.turn(100ms);  // it makes the network of the next one
     const std::string helper = "/proc/" + std::to_string(bench_.spawner->status().pid) + "/fd";
     const std::size_t ours = count_entries("/proc/self/fd");
     const std::size_t theirs = count_entries(helper);
