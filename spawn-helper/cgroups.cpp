@@ -16,6 +16,7 @@ namespace {
 
 constexpr uint32_t kLayerOf[] = {kLayerMemory, kLayerProcesses, kLayerCpu};
 constexpr long kPeriodUs = 100'000;
+constexpr int64_t kForgivenBytes = 1 << 20;
 constexpr int kRemovalRounds = 200;  // of 5 ms: processes that were killed need a moment to go
 
 bool write_file(const char* path, const char* text) {
@@ -118,18 +119,24 @@ void pause_briefly() {
     nanosleep(&pause, nullptr);
 }
 
-void kill_members(const char* folder) {
+// True when there were any.
+bool kill_members(const char* folder) {
     char path[640];
-    snprintf(path, sizeof path, "%s/cgroup.kill", folder);
-    if (write_file(path, "1")) return;
     snprintf(path, sizeof path, "%s/cgroup.procs", folder);
     FILE* file = fopen(path, "re");
-    if (file == nullptr) return;
+    if (file == nullptr) return false;
+    char kill_file[640];
+    snprintf(kill_file, sizeof kill_file, "%s/cgroup.kill", folder);
+    bool any = false;
+    bool at_once = false;
     long pid = 0;
-    while (fscanf(file, "%ld", &pid) == 1) {
-        if (pid > 1) kill(static_cast<pid_t>(pid), SIGKILL);
+    while (!at_once && fscanf(file, "%ld", &pid) == 1) {
+        if (!any) at_once = write_file(kill_file, "1");  // version 2: all of them, also those just being forked
+        any = true;
+        if (!at_once && pid > 1) kill(static_cast<pid_t>(pid), SIGKILL);
     }
     fclose(file);
+    return any;
 }
 
 void remove_folder(const char* folder) {
@@ -243,6 +250,16 @@ int64_t Cgroups::read_value(Which which, size_t slot, const char* file, const ch
     return end == at ? -1 : value;
 }
 
+bool Cgroups::is_there(size_t slot, uint32_t layers) const {
+    for (int which = 0; which < kCount; ++which) {
+        if ((layers & kLayerOf[which]) == 0) continue;
+        char path[kPathSize + 32];
+        snprintf(path, sizeof path, "%s/%zu", controllers_[which].base, slot);
+        if (access(path, F_OK) != 0) return false;
+    }
+    return true;
+}
+
 bool Cgroups::make_slot(size_t slot, uint32_t layers) {
     for (int which = 0; which < kCount; ++which) {
         if ((layers & kLayerOf[which]) == 0) continue;
@@ -266,6 +283,7 @@ bool Cgroups::set_limits(Slot& at, size_t slot, uint32_t layers, const Sandbox& 
             write_value(kMemory, slot, "memory.swap.max", limits.memory_bytes == 0 ? "max" : "0");
             write_value(kMemory, slot, "memory.oom.group", "1");
         } else {
+            at.memory = UINT64_MAX;  // until it is known again
             // The two limits may not cross at any moment, and the second one is there with swap accounting only.
             write_value(kMemory, slot, "memory.memsw.limit_in_bytes", "-1");
             if (!write_value(kMemory, slot, "memory.limit_in_bytes", number(limits.memory_bytes, "-1"))) return false;
@@ -302,15 +320,18 @@ bool Cgroups::prepare_slot(size_t slot, uint32_t layers, const Sandbox& limits) 
         return false;
     }
     Slot& at = slots_[slot];
+    // Somebody may have removed the folders of an idle slot.
+    if (at.made && !is_there(slot, layers)) at = Slot{};
     if (!at.made && !make_slot(slot, kCgroupLayers & layers)) return false;
     if (!set_limits(at, slot, layers, limits)) return false;
     at.made = true;
-    if ((layers & kLayerMemory) != 0 && controllers_[kMemory].version == 1)
-        write_value(kMemory, slot, "memory.max_usage_in_bytes", "0");
+    const bool version1 = controllers_[kMemory].version == 1;
+    if ((layers & kLayerMemory) != 0 && version1) write_value(kMemory, slot, "memory.max_usage_in_bytes", "0");
+    at.out_of_memory = at.processes_refused = at.throttled_us = 0;
     const CgroupUsage before = usage(slot, layers);
-    at.out_of_memory += before.out_of_memory > 0 ? before.out_of_memory : 0;
-    at.processes_refused += before.processes_refused > 0 ? before.processes_refused : 0;
-    at.throttled_us += before.throttled_us > 0 ? before.throttled_us : 0;
+    at.out_of_memory = before.out_of_memory > 0 ? before.out_of_memory : 0;
+    at.processes_refused = before.processes_refused > 0 ? before.processes_refused : 0;
+    at.throttled_us = before.throttled_us > 0 ? before.throttled_us : 0;
     return true;
 }
 
@@ -355,15 +376,20 @@ CgroupUsage Cgroups::usage(size_t slot, uint32_t layers) {
     return found;
 }
 
-void Cgroups::kill_all(size_t slot) {
-    if (slot >= kSlots || !slots_[slot].made) return;
+bool Cgroups::kill_all(size_t slot) {
+    if (slot >= kSlots || !slots_[slot].made) return false;
     for (const Controller& controller : controllers_) {
         if (controller.version == 0) continue;
         char path[kPathSize + 32];
         snprintf(path, sizeof path, "%s/%zu", controller.base, slot);
-        kill_members(path);
-        return;  // a task is in all of them or in none
+        return kill_members(path);  // a task is in all of them or in none
     }
+    return false;
+}
+
+bool Cgroups::is_burdened(size_t slot) {
+    if (slot >= kSlots || !slots_[slot].made || controllers_[kMemory].version == 0) return false;
+    return read_value(kMemory, slot, "memory.stat", "shmem") > kForgivenBytes;
 }
 
 void Cgroups::remove_all() {

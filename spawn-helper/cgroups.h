@@ -32,8 +32,10 @@ public:
     bool join(size_t slot, uint32_t layers, pid_t pid) const;
     // What happened since prepare_slot().
     CgroupUsage usage(size_t slot, uint32_t layers);
-    // Kills whatever is in a slot's folders.
-    void kill_all(size_t slot);
+    // Kills whatever is in a slot's folders. True when there was anything.
+    bool kill_all(size_t slot);
+    // True while files in memory of the task before are still charged to a slot: they would count against the next.
+    bool is_burdened(size_t slot);
     void remove_all();
 
 private:
@@ -56,6 +58,7 @@ private:
 
     bool find(const char* controller, const char* name, Controller& found);
     bool prepare(Controller& controller, const char* parent, const char* name, bool version2);
+    [[nodiscard]] bool is_there(size_t slot, uint32_t layers) const;
     bool make_slot(size_t slot, uint32_t layers);
     bool set_limits(Slot& at, size_t slot, uint32_t layers, const Sandbox& limits);
     bool write_value(Which which, size_t slot, const char* file, const char* text) const;

@@ -100,6 +100,7 @@ constexpr long kRefused[] = {
 #endif
 };
 
+constexpr uint32_t kSpecialModes = S_ISUID | S_ISGID;
 constexpr int kTerminalInput = 0x5412;  // TIOCSTI: types into the terminal
 constexpr int kConsole = 0x541C;        // TIOCLINUX
 
@@ -138,24 +139,59 @@ void SystemCallFilter::refuse_terminal_input() {
     load(kNumberAt);
 }
 
-// Families that are named are allowed; the others (raw packets, virtual machines, crypto, …) are the kernel's dark
-// corners.
-void SystemCallFilter::limit_sockets(bool local_only) {
-    constexpr uint32_t kAllowed[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
-    const unsigned count = local_only ? 1 : sizeof kAllowed / sizeof kAllowed[0];
-    for (const long call : {static_cast<long>(SYS_socket), static_cast<long>(SYS_socketpair)}) {
-        // Jump over: one load, `count` comparisons, one refusal, one load.
-        add(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, static_cast<uint8_t>(count + 3));
-        load(argument_at(0));
-        for (unsigned index = 0; index < count; ++index) {
-            add(BPF_JMP | BPF_JEQ | BPF_K, kAllowed[index], static_cast<uint8_t>(count - index), 0);
-        }
-        add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (local_only ? EACCES : EAFNOSUPPORT));
-        load(kNumberAt);
-    }
+// A file with the setuid or setgid bit that a task makes in a shared folder is such a file for the whole machine.
+void SystemCallFilter::refuse_mode(long number, unsigned argument) {
+    add(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 4);
+    load(argument_at(argument));
+    add(BPF_JMP | BPF_JSET | BPF_K, kSpecialModes, 0, 1);
+    add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+    load(kNumberAt);
 }
 
-SystemCallFilter::SystemCallFilter(bool local_sockets_only) {
+// The mode counts only when a file is made; else the argument is whatever was in the register.
+void SystemCallFilter::refuse_created_mode(long number, unsigned flags_argument, unsigned mode_argument) {
+    constexpr uint32_t kMakes = O_CREAT | (O_TMPFILE & ~O_DIRECTORY);
+    add(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 6);
+    load(argument_at(flags_argument));
+    add(BPF_JMP | BPF_JSET | BPF_K, kMakes, 0, 3);
+    load(argument_at(mode_argument));
+    add(BPF_JMP | BPF_JSET | BPF_K, kSpecialModes, 0, 1);
+    add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+    load(kNumberAt);
+}
+
+void SystemCallFilter::refuse_special_modes() {
+    refuse_mode(SYS_fchmod, 1);
+    refuse_mode(SYS_fchmodat, 2);
+    refuse_mode(452 /* fchmodat2 */, 2);
+    refuse_mode(SYS_mkdirat, 2);
+    refuse_mode(SYS_mknodat, 2);
+    refuse_created_mode(SYS_openat, 2, 3);
+#if defined(__x86_64__)
+    refuse_mode(SYS_chmod, 1);
+    refuse_mode(SYS_mkdir, 1);
+    refuse_mode(SYS_mknod, 1);
+    refuse_mode(SYS_creat, 1);
+    refuse_created_mode(SYS_open, 1, 2);
+#endif
+    // Its mode lies in memory, where a filter cannot look: callers fall back to openat.
+    refuse_call(437 /* openat2 */, ENOSYS);
+}
+
+// Families that are named are allowed; the others (raw packets, virtual machines, crypto, …) are the kernel's dark
+// corners.
+void SystemCallFilter::limit_sockets(long number, const uint32_t* families, unsigned count, int error) {
+    // Jump over: one load, `count` comparisons, one refusal, one load.
+    add(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, static_cast<uint8_t>(count + 3));
+    load(argument_at(0));
+    for (unsigned index = 0; index < count; ++index) {
+        add(BPF_JMP | BPF_JEQ | BPF_K, families[index], static_cast<uint8_t>(count - index), 0);
+    }
+    add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error));
+    load(kNumberAt);
+}
+
+SystemCallFilter::SystemCallFilter(bool own_root, bool network) {
     load(kArchitectureAt);
     add(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0);
     add(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
@@ -167,9 +203,23 @@ SystemCallFilter::SystemCallFilter(bool local_sockets_only) {
 #endif
     for (const long number : kRefused)
         refuse_call(number, EPERM);
+    if (!own_root) {
+        for (const long number : {SYS_shmget, SYS_semget, SYS_msgget, SYS_mq_open})
+            refuse_call(number, EPERM);
+    }
     refuse_new_namespaces();
     refuse_terminal_input();
-    limit_sockets(local_sockets_only);
+    refuse_special_modes();
+    uint32_t families[4];
+    unsigned count = 0;
+    if (own_root) families[count++] = AF_UNIX;
+    if (network) {
+        for (const int family : {AF_INET, AF_INET6, AF_NETLINK})
+            families[count++] = static_cast<uint32_t>(family);
+    }
+    limit_sockets(SYS_socket, families, count, network ? EAFNOSUPPORT : EACCES);
+    constexpr uint32_t kPairs[] = {AF_UNIX};
+    limit_sockets(SYS_socketpair, kPairs, 1, EAFNOSUPPORT);
     add(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 }
 

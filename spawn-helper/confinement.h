@@ -10,14 +10,15 @@ namespace wa::helper {
 // The filter is built once; it is plain data from then on.
 class SystemCallFilter {
 public:
-    // `local_sockets_only`: every socket() but AF_UNIX is refused, for tasks without network and without a network
-    // namespace.
-    explicit SystemCallFilter(bool local_sockets_only);
+    // `own_root`: the task has a root and IPC of its own. Without it the machine's named sockets are within reach (and
+    // no other layer keeps it from them), and what it leaves in shared memory stays: those are refused too. `network`:
+    // sockets of the network may be made; the task has it, or a network namespace of its own.
+    SystemCallFilter(bool own_root, bool network);
     // For this thread and all that it starts; needs no-new-privileges. False with errno.
     [[nodiscard]] bool apply() const;
 
 private:
-    static constexpr size_t kCapacity = 160;
+    static constexpr size_t kCapacity = 400;
     struct Instruction {
         uint16_t code;
         uint8_t jump_true;
@@ -29,7 +30,10 @@ private:
     void refuse_call(long number, int error);
     void refuse_new_namespaces();
     void refuse_terminal_input();
-    void limit_sockets(bool local_only);
+    void refuse_special_modes();
+    void refuse_mode(long number, unsigned argument);
+    void refuse_created_mode(long number, unsigned flags_argument, unsigned mode_argument);
+    void limit_sockets(long number, const uint32_t* families, unsigned count, int error);
 
     size_t size_ = 0;
     Instruction program_[kCapacity];

@@ -135,6 +135,8 @@ void Helper::main_ended(Task& task, pid_t pid) {
 // One round of killing what the task left. Reports when nothing is left, or when patience is over.
 void Helper::clean(Task& task) {
     task.alive = task.has_init ? 0 : kill_orphans_of(task);
+    // Those that fork faster than they are listed are in its cgroup all the same.
+    if (!task.has_init && (task.layers & kCgroupLayers) != 0 && sandboxes_.cgroups().kill_all(task.slot)) ++task.alive;
     task.retry_at = now_ + task.retry_pause;
     if (task.retry_pause < 20 * kMillisecond) task.retry_pause *= 2;
     if (task.alive == 0) {
@@ -213,7 +215,10 @@ void Helper::report(Task& task) {
     if (task.reported) return;
     task.reported = true;
     if (task.failed) return;
-    if (!task.started && !task.kill_sent) return fail(task.id, Step::kInit, ECHILD);
+    const CgroupUsage used = sandboxes_.cgroups().usage(task.slot, task.layers & kCgroupLayers);
+    if (!task.started && !task.kill_sent) {
+        return fail(task.id, used.out_of_memory > 0 ? Step::kMemory : Step::kInit, ECHILD);
+    }
     auto exited = message<Exited>(Type::kExited, task.id);
     exited.wait_status = task.wait_status;
     exited.cause = task.cause;
@@ -225,7 +230,6 @@ void Helper::report(Task& task) {
     exited.layers = task.layers;
     exited.read_bytes = task.usage.ru_inblock * kBlockBytes;
     exited.written_bytes = task.usage.ru_oublock * kBlockBytes;
-    const CgroupUsage used = sandboxes_.cgroups().usage(task.slot, task.layers & kCgroupLayers);
     exited.memory_peak_bytes = used.memory_peak_bytes;
     exited.out_of_memory = used.out_of_memory;
     exited.processes_refused = used.processes_refused;

@@ -96,7 +96,7 @@ private:
     void tell_started(Task& task, int pidfd, int folder);
     void hear_init(Task& task);
     bool init_ended(Task& task);
-    size_t free_slot() const;
+    size_t free_slot();
     void on_kill(const Kill& kill);
     void fail(uint64_t id, Step step, int error);
     void soft_kill(Task& task, Cause cause, int64_t grace);

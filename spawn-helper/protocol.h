@@ -47,7 +47,7 @@ inline constexpr uint32_t kLayerLandlock = 1U << 10U;
 inline constexpr uint32_t kLayerMemory = 1U << 11U;     // cgroup limits
 inline constexpr uint32_t kLayerProcesses = 1U << 12U;  // …
 inline constexpr uint32_t kLayerCpu = 1U << 13U;
-inline constexpr uint32_t kLayerNoSockets = 1U << 14U;  // the filter refuses every socket but local ones
+inline constexpr uint32_t kLayerNoSockets = 1U << 14U;  // the filter refuses sockets of the network
 inline constexpr uint32_t kNamespaceLayers =
     kLayerUser | kLayerPid | kLayerMount | kLayerIpc | kLayerUts | kLayerCgroupNs;
 inline constexpr uint32_t kCgroupLayers = kLayerMemory | kLayerProcesses | kLayerCpu;
@@ -101,8 +101,8 @@ struct Limits {
 };
 
 struct Sandbox {
-    uint32_t layers;           // to be put around this task; one that cannot be had fails the spawn …
-    uint32_t optional_layers;  // … unless it is among these
+    uint32_t layers;  // to be put around this task; one that cannot be had fails the spawn
+    uint32_t reserved;
     uint32_t read_only_count;  // paths shown read-only (kLayerMount), or readable (kLayerLandlock)
     uint32_t writable_count;   // further paths that may be written (kLayerLandlock without kLayerMount)
     uint32_t hidden_count;     // paths below those that stay empty
@@ -166,12 +166,14 @@ enum class Step : uint32_t {
     kProc,
     kWorkspace,
     kBind,    // the working directory could not be shown
+    kMap,     // … with its owner\'s files as the task\'s own
     kSecret,  // a secret's file could not be written
     kCapabilities,
     kLandlock,
     kSeccomp,
     kCgroup,
-    kInit,  // the task's first process ended before it could say why
+    kInit,    // the task's first process ended before it could say why
+    kMemory,  // … because its memory ran out
 };
 
 // Why a group of layers is missing.

@@ -232,7 +232,9 @@ bool make_names(const SandboxPlan& plan) {
     constexpr const char* kFiles[][2] = {{"run/passwd", "etc/passwd"}, {"run/group", "etc/group"}};
     for (const auto& [from, to] : kFiles) {
         if (stat(to, &facts) == 0) {
-            if (mount(from, to, nullptr, MS_BIND, nullptr) != 0) return false;
+            constexpr unsigned long kSealed = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV;
+            if (mount(from, to, nullptr, MS_BIND, nullptr) != 0 || mount(nullptr, to, nullptr, kSealed, nullptr) != 0)
+                return false;
         } else if (errno == ENOENT && make_parents(to)) {
             symlink(to[4] == 'p' ? "/run/passwd" : "/run/group", to);  // /etc may be missing, or read-only without it
         }
@@ -337,6 +339,12 @@ Step build_root(const SandboxPlan& plan, const Parts& parts, int& folder) {
     // Last of the mounts: what an operator shows here lies over everything else.
     const char* shared = below(plan.directory_path);
     if (parts.directory >= 0 && (!make_place(shared, true) || !attach(parts.directory, shared))) return Step::kBind;
+    // But not over what stays hidden: an operator may allow a folder above it.
+    for (uint32_t index = 0; index < wish.hidden_count && parts.directory >= 0; ++index) {
+        if (lies_in(plan.hidden[index], plan.directory_path) && !lies_in(plan.directory_path, plan.hidden[index]) &&
+            !hide(plan.hidden[index]))
+            return Step::kBind;
+    }
     if (plan.directory < 0) {
         folder = open("task/work", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (folder < 0) return Step::kWorkspace;

@@ -133,7 +133,8 @@ bool map_own_ids(const SandboxPlan& plan) {
 
 bool take_ids(const SandboxPlan& plan) {
     if (plan.ids_by_helper) {
-        if (setgroups_none() != 0) return false;
+        // Where groups may not be set at all (EPERM), there are none but the ones we have.
+        if (setgroups_none() != 0 && errno != EPERM) return false;
     } else if (!map_own_ids(plan)) {
         return false;
     }
@@ -208,7 +209,9 @@ uint32_t count_others() {
     Parts parts;
     if (const Step step = take_parts(plan, parts); step != Step::kNone) fail(control, step, errno);
     if (!take_ids(plan)) fail(control, Step::kIds, errno);
-    // Another user id cancels the death signal; whoever waits for us may have gone in between.
+    // Another user id may open us to those who have it …
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) fail(control, Step::kIds, errno);
+    // … and cancels the death signal; whoever waits for us may have gone in between.
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) fail(control, Step::kDeathSignal, errno);
     if (recv(control, &go, 1, MSG_DONTWAIT | MSG_PEEK) == 0) _exit(1);
     if ((plan.layers & kLayerUts) != 0) {
@@ -329,7 +332,8 @@ int make_network() {
     if (own < 0) return -1;
     int made = -1;
     int error = 0;
-    if (unshare(CLONE_NEWNET) == 0) {
+    // Where the way back is barred, the way in must not be taken.
+    if (setns(own, CLONE_NEWNET) == 0 && unshare(CLONE_NEWNET) == 0) {
         if (start_loopback()) made = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
         error = errno;
         if (setns(own, CLONE_NEWNET) != 0) _exit(3);

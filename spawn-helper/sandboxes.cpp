@@ -45,6 +45,12 @@ uint32_t choose_uid_base() {
     return base;
 }
 
+// The files that only the machine's root may change belong to us: we are it, whatever our number is here.
+bool is_root_of_the_machine() {
+    struct stat facts{};
+    return stat("/proc/sys", &facts) != 0 || facts.st_uid == geteuid();
+}
+
 bool wait_for_word(int control, InitWord& word) {
     pollfd polled{control, POLLIN, 0};
     int folder = -1;
@@ -58,7 +64,7 @@ bool wait_for_word(int control, InitWord& word) {
 void Sandboxes::set_ids(SandboxPlan& plan, size_t slot, bool own_ids) const {
     const uid_t uid = geteuid();
     const gid_t gid = getegid();
-    plan.ids_by_helper = uid == 0;
+    plan.ids_by_helper = maps_ids_;
     if (own_ids) {
         plan.outside_uid = plan.outside_gid = uid_base_ + static_cast<uint32_t>(slot);
         plan.inside_uid = plan.inside_gid = kInsideId;
@@ -106,9 +112,10 @@ Obstacle Sandboxes::try_once(uint32_t layers, bool own_ids) {
     plan.probe = true;
     plan.read_only = read_only;
     plan.landlock_abi = landlock_abi_;
-    if ((layers & kLayerNetwork) != 0 && privileged_) {
+    if ((layers & kLayerNetwork) != 0) {
         plan.network = make_network();
-        if (plan.network < 0) return Obstacle{Step::kNetwork, errno};
+        // Where the helper cannot come back out of one, each task's init makes its own.
+        makes_networks_ = plan.network >= 0;
     }
     const Obstacle found = start_probe(plan, own_ids);
     if (plan.network >= 0) close(plan.network);
@@ -136,19 +143,23 @@ void Sandboxes::probe(const Hello& hello, const char* name, Ready& ready) {
     if ((ask & kCgroupLayers) != 0) layers_ |= cgroups_.discover(name, ready.cgroup) & ask;
     if ((ask & kNamespaceLayers) == kNamespaceLayers) {
         const uint32_t base = kNamespaceLayers | kLayerCapabilities | (layers_ & kLayerLandlock);
-        privileged_ = geteuid() == 0;
+        maps_ids_ = geteuid() == 0;
         uid_base_ = hello.uid_base != 0 ? hello.uid_base : choose_uid_base();
-        const bool may_have_ids = privileged_ && (ask & kLayerOwnUid) != 0;
-        if (may_have_ids && uid_base_ == 0) {
-            ready.own_uid = Obstacle{Step::kIds, ERANGE};
-        } else if (may_have_ids) {
-            ready.own_uid = try_once(base, true);
-            if (ready.own_uid.step == Step::kNone) layers_ |= kLayerOwnUid;
-        } else if (!privileged_) {
+        if (!maps_ids_) {
             ready.own_uid = Obstacle{Step::kIds, EPERM};
+        } else if ((ask & kLayerOwnUid) != 0) {
+            ready.own_uid = uid_base_ == 0 ? Obstacle{Step::kIds, ERANGE} : try_once(base, true);
+            if (ready.own_uid.step == Step::kNone) layers_ |= kLayerOwnUid;
         }
         const bool own = (layers_ & kLayerOwnUid) != 0;
-        ready.namespaces = own ? Obstacle{Step::kNone, 0} : try_once(base, false);
+        if (own) {
+            ready.namespaces = Obstacle{Step::kNone, 0};
+        } else if (is_root_of_the_machine()) {
+            // With the machine's root behind it a task could write what only that id protects, /proc/sys above all.
+            ready.namespaces = ready.own_uid;
+        } else {
+            ready.namespaces = try_once(base, false);
+        }
         if (ready.namespaces.step == Step::kNone) {
             layers_ |= kNamespaceLayers;
             if ((ask & kLayerNetwork) != 0) {
@@ -164,7 +175,9 @@ void Sandboxes::probe(const Hello& hello, const char* name, Ready& ready) {
 
 const SystemCallFilter* Sandboxes::filter(uint32_t layers) const {
     if ((layers & kLayerSeccomp) == 0) return nullptr;
-    return (layers & kLayerNoSockets) != 0 ? &local_filter_ : &filter_;
+    const bool own_root = (layers & kLayerMount) != 0;
+    const bool network = (layers & kLayerNoSockets) == 0;
+    return &filters_[own_root ? 1 : 0][network ? 1 : 0];
 }
 
 // The files of the folder's owner become the task's own, so that it can work there whoever it is. Another owner's files
@@ -177,23 +190,20 @@ bool Sandboxes::map_directory(SandboxPlan& plan, size_t slot) const {
     return plan.directory_tree >= 0;
 }
 
-InitResult Sandboxes::start(size_t slot, SandboxPlan& plan, uint32_t& layers, int oom_score_adj) {
+InitResult Sandboxes::start(size_t slot, SandboxPlan& plan, uint32_t layers, int oom_score_adj) {
     InitResult failed;
     const auto refuse = [&failed](Step step) {
         failed.step = step;
         failed.error = errno;
         return failed;
     };
-    if ((layers & kLayerOwnUid) != 0 && plan.directory >= 0 && !map_directory(plan, slot)) {
-        // Not every file system can show its files with other ids.
-        if ((plan.wish->optional_layers & kLayerOwnUid) == 0) return refuse(Step::kIds);
-        layers &= ~kLayerOwnUid;
-    }
+    // Not every file system can show its files with other ids.
+    if ((layers & kLayerOwnUid) != 0 && plan.directory >= 0 && !map_directory(plan, slot)) return refuse(Step::kMap);
     set_ids(plan, slot, (layers & kLayerOwnUid) != 0);
     plan.layers = layers;
     plan.landlock_abi = landlock_abi_;
     plan.child.filter = filter(layers);
-    if ((layers & kLayerNetwork) != 0 && privileged_) {
+    if ((layers & kLayerNetwork) != 0 && makes_networks_) {
         // Never one that was used: a port that lingers there would be this task's trouble.
         wants_networks_ = true;
         plan.network = spare_network_ >= 0 ? spare_network_ : make_network();
@@ -247,8 +257,7 @@ bool Sandboxes::confine(ChildPlan& plan, uint32_t layers, const char* const* rea
         if (!rules.allow_writing(writable[index])) return false;
     }
     if (!rules.allow_reading("/proc")) return false;
-    for (const char* device :
-         {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/shm"}) {
+    for (const char* device : {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}) {
         if (!rules.allow_writing(device)) return false;
     }
     char directory[32];

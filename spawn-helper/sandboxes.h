@@ -17,12 +17,11 @@ public:
     // Tries what the worker asks for and writes down what there is, and why the rest is not.
     void probe(const Hello& hello, const char* name, Ready& ready);
 
-    // Layers that are wanted and not there, less the optional ones.
-    [[nodiscard]] uint32_t missing(const Sandbox& wish) const { return wish.layers & ~layers_ & ~wish.optional_layers; }
-    [[nodiscard]] uint32_t available(const Sandbox& wish) const { return wish.layers & layers_; }
+    // Layers that are wanted and not there.
+    [[nodiscard]] uint32_t missing(const Sandbox& wish) const { return wish.layers & ~layers_; }
 
-    // A task with namespaces. `layers` are those to be built; on success those that were. Init is running then.
-    InitResult start(size_t slot, SandboxPlan& plan, uint32_t& layers, int oom_score_adj);
+    // A task with namespaces. Init is running when it succeeds.
+    InitResult start(size_t slot, SandboxPlan& plan, uint32_t layers, int oom_score_adj);
     // For a task without them: what it puts around itself. The ruleset is the caller's to close. False with errno.
     bool confine(ChildPlan& plan, uint32_t layers, const char* const* readable, size_t readable_count,
                  const char* const* writable, size_t writable_count) const;
@@ -41,12 +40,13 @@ private:
 
     uint32_t layers_ = 0;
     int landlock_abi_ = 0;
-    bool privileged_ = false;  // ids may be mapped, networks made
+    bool maps_ids_ = false;        // the helper may map ids of others
+    bool makes_networks_ = false;  // … and make networks without staying in them
     uint32_t uid_base_ = 0;
     bool wants_networks_ = false;  // some task had one
     int spare_network_ = -1;
-    const SystemCallFilter filter_{false};
-    const SystemCallFilter local_filter_{true};
+    // By own root and network.
+    const SystemCallFilter filters_[2][2] = {{{false, false}, {false, true}}, {{true, false}, {true, true}}};
     Cgroups cgroups_;
 };
 

@@ -101,13 +101,18 @@ char* find_marker(char* const* environment) {
 
 }  // namespace
 
-size_t Helper::free_slot() const {
-    for (size_t slot = 0;; ++slot) {
+// The lowest slot that no task has and that nothing of the one before is charged to.
+size_t Helper::free_slot() {
+    size_t first = kTaskLimit;
+    for (size_t slot = 0; slot < kTaskLimit - 1; ++slot) {  // the last one is for probing
         bool taken = false;
         for (size_t index = 0; index < task_count_ && !taken; ++index)
             taken = tasks_[index]->slot == slot;
-        if (!taken) return slot;
+        if (taken) continue;
+        if (!sandboxes_.cgroups().is_burdened(slot)) return slot;
+        if (first == kTaskLimit) first = slot;
     }
+    return first == kTaskLimit ? 0 : first;
 }
 
 void Helper::on_spawn(const Spawn& spawn, const char* inline_body, size_t inline_size, const int* fds,
@@ -165,7 +170,7 @@ void Helper::on_spawn(const Spawn& spawn, const char* inline_body, size_t inline
     task->id = id;
     task->marker = find_marker(body.environment);
     task->slot = free_slot();
-    task->layers = sandboxes_.available(spawn.sandbox);
+    task->layers = spawn.sandbox.layers;
     task->deadline = spawn.deadline_boot_ns;
     task->grace = static_cast<int64_t>(spawn.grace_ms) * kMillisecond;
     if ((task->layers & kLayerMount) != 0) {

@@ -250,6 +250,7 @@ LocalRuntimeOptions Worker::local_options() const {
     options.workspace.root = settings_.text("LOCAL_RUNTIME_WORKING_DIR");
     options.workspace.allowed = settings_.list("LOCAL_RUNTIME_ALLOWED_DIRS");
     options.workspace.private_root = state_->work().string();
+    options.workspace.forbidden = state_->path().string();
     options.timeout = settings_.duration("LOCAL_RUNTIME_TIMEOUT_SECONDS");
     options.grace = settings_.duration("LOCAL_RUNTIME_GRACE_SECONDS");
     options.open_files = static_cast<std::uint64_t>(settings_.integer("LOCAL_RUNTIME_OPEN_FILES"));

@@ -25,7 +25,7 @@ constexpr std::array<LayerName, 15> kLayerNames{LayerName{layer::kUser, "user-na
                                                 LayerName{layer::kOwnUid, "own-uid"},
                                                 LayerName{layer::kCapabilities, "no-capabilities"},
                                                 LayerName{layer::kSeccomp, "seccomp"},
-                                                LayerName{layer::kNoSockets, "local-sockets-only"},
+                                                LayerName{layer::kNoSockets, "no-network-sockets"},
                                                 LayerName{layer::kLandlock, "landlock"},
                                                 LayerName{layer::kMemory, "memory-limit"},
                                                 LayerName{layer::kProcesses, "process-limit"},

@@ -342,7 +342,9 @@ TEST_F(SandboxTest, SystemCallsThatNobodyNeedsAreRefused) {
         "for f in (17, 40, 38):\n"
         "    try: socket.socket(f, socket.SOCK_RAW); print('made')\n"
         "    except OSError as e: print(e.strerror)\n"
-        "socket.socket(socket.AF_UNIX).close(); socket.socketpair()\n"
+        "socket.socketpair()\n"
+        "try: socket.socket(socket.AF_UNIX).close(); print('unix')\n"
+        "except OSError as e: print('no unix')\n"
         "try: socket.socket(socket.AF_INET).close(); print('inet')\n"
         "except OSError as e: print('no inet')\n";
     const auto run = [&](Layers layers) {
@@ -357,11 +359,111 @@ TEST_F(SandboxTest, SystemCallsThatNobodyNeedsAreRefused) {
     const std::string family = "Address family not supported by protocol\n";
     EXPECT_EQ(run(layer::kSeccomp),
               refused + "]\nOperation not permitted Function not implemented Function not implemented\n" + family +
-                  family + family + "inet\n");
+                  family + family + "no unix\ninet\n");
     EXPECT_EQ(
         run(layer::kSeccomp | layer::kNoSockets).substr(refused.size() + 2),
         "Operation not permitted Function not implemented Function not implemented\nPermission denied\nPermission "
-        "denied\nPermission denied\nno inet\n");
+        "denied\nPermission denied\nno unix\nno inet\n");
+}
+
+TEST_F(SandboxTest, WithItsOwnRootItHasLocalSockets) {
+    NEEDS(layer::kNamespaces | layer::kSeccomp);
+    SpawnRequest request = isolated("");
+    request.executable = "/usr/bin/python3";
+    request.arguments = {
+        "python3", "-c",
+        "import socket, multiprocessing\ns = socket.socket(socket.AF_UNIX); s.bind('here'); s.listen()\n"
+        "socket.socket(socket.AF_UNIX).connect('here'); multiprocessing.Lock(); print('ok')"};
+    const ProcessEnd end = bench_.run(std::move(request));
+    EXPECT_EQ(out_text(end), "ok\n") << err_text(end);
+}
+
+TEST_F(SandboxTest, NoFileBecomesAnotherUsersKey) {
+    NEEDS(layer::kSeccomp);
+    const std::string folder = "/tmp/wa-sandbox-" + unique_marker("modes");
+    std::filesystem::create_directories(folder);
+    const std::string script =
+        "import os, ctypes\n"
+        "def t(f, *a):\n"
+        "    try: f(*a); return 'made'\n"
+        "    except OSError as e: return e.strerror\n"
+        "open('x', 'w').close()\n"
+        "print(t(os.chmod, 'x', 0o755), t(os.chmod, 'x', 0o1755), t(os.mkdir, 'd', 0o755), t(os.open, 'y', os.O_CREAT "
+        "| os.O_WRONLY, 0o755))\n"
+        "c = ctypes.CDLL(None, use_errno=True)\n"
+        "fd = os.open('x', os.O_RDONLY)\n"
+        "for bits in (0o4755, 0o2755, 0o6755):\n"
+        "    print(t(os.chmod, 'x', bits), t(os.fchmod, fd, bits), t(os.mkdir, 'e', bits), t(os.open, 'z', os.O_CREAT "
+        "| os.O_WRONLY, bits),\n"
+        "          t(os.mknod, 'n', bits | 0o100000), c.syscall(452, -100, b'x', bits, 0), c.syscall(85, b'w', bits))\n"
+        "print([oct(os.stat(n).st_mode) for n in sorted(os.listdir('.'))])\n";
+    SpawnRequest request = command({"/usr/bin/python3", "-c", script});
+    request.directory = open_directory(folder);
+    request.sandbox.layers = layer::kSeccomp;
+    const ProcessEnd end = bench_.run(std::move(request));
+    std::string expected = "made made made made\n";
+    for (int round = 0; round < 3; ++round) {
+        for (int call = 0; call < 5; ++call)
+            expected += "Operation not permitted ";
+        expected += "-1 -1\n";
+    }
+    EXPECT_EQ(out_text(end), expected + "['0o40700', '0o101755', '0o100700']\n") << err_text(end);
+    std::filesystem::remove_all(folder);
+}
+
+TEST_F(SandboxTest, WhatIsHiddenStaysSoBelowASharedFolder) {
+    NEEDS(layer::kNamespaces);
+    const std::string folder = "/tmp/wa-sandbox-" + unique_marker("above");
+    std::filesystem::create_directories(folder + "/state");
+    std::ofstream(folder + "/state/token") << "hunter2\n";
+    SpawnRequest request = isolated("cat state/token; ls -A state | wc -l; ls");
+    request.directory = open_directory(folder);
+    request.sandbox.directory_path = folder;
+    request.sandbox.hidden = {folder + "/state"};
+    EXPECT_EQ(out_text(bench_.run(std::move(request))), "0\nstate\n");
+    std::filesystem::remove_all(folder);
+}
+
+TEST_F(SandboxTest, WhatATaskLeftInMemoryIsNotChargedToTheNext) {
+    NEEDS(layer::kNamespaces | layer::kMemory);
+    SpawnRequest request = isolated("head -c 50000000 /dev/zero > fill");
+    const ProcessEnd held = bench_.run(std::move(request));  // its workspace lives on with this
+    ASSERT_TRUE(held.workspace);
+    for (int round = 0; round < 3; ++round) {
+        request = isolated("true");
+        request.sandbox.memory = 40U << 20U;  // less than what lies there
+        const ProcessEnd end = bench_.run(std::move(request));
+        ASSERT_FALSE(end.error) << end.error->describe();
+        EXPECT_LT(end.memory_peak_bytes.value_or(1 << 30), 30 << 20);
+        EXPECT_EQ(end.out_of_memory, 0);
+    }
+}
+
+TEST_F(SandboxTest, TooLittleMemoryToStartIsTheTicketsFault) {
+    NEEDS(layer::kNamespaces | layer::kMemory);
+    SpawnRequest request = isolated("true");
+    request.sandbox.memory = 64 << 10;
+    const ProcessEnd end = bench_.run(std::move(request));
+    ASSERT_TRUE(end.error);
+    EXPECT_EQ(end.error->fault, Fault::kLimit) << end.error->describe();
+    EXPECT_FALSE(end.error->retryable());
+}
+
+TEST_F(SandboxTest, CgroupsThatVanishedAreMadeAnew) {
+    NEEDS(layer::kNamespaces | layer::kMemory);
+    bench_.run(isolated("true"));
+    std::vector<std::string> folders;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(
+             "/sys/fs/cgroup", std::filesystem::directory_options::skip_permission_denied)) {
+        if (entry.path().filename() == "0" && entry.path().parent_path().filename() == "worker-agents-" + bench_.marker)
+            folders.push_back(entry.path());
+    }
+    std::size_t removed = 0;
+    for (const std::string& folder : folders)
+        removed += ::rmdir(folder.c_str()) == 0 ? 1 : 0;
+    EXPECT_GT(removed, 0U);
+    const ProcessEnd end = bench_.run(isolated("echo on"));
+    EXPECT_EQ(out_text(end), "on\n") << (end.error ? end.error->describe() : "");
 }
 
 TEST_F(SandboxTest, LandlockAloneHoldsTheFiles) {

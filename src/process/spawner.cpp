@@ -85,6 +85,13 @@ Error start_error(const std::string& program, helper::Step step, int error) {
             return spawn_error(ErrorCode::kNotAllowed, Retry::kNever, Fault::kTask,
                                "'" + program + "' was replaced between the check and the start: not started");
         case helper::Step::kBind: return task_error("the working directory cannot be shown to the task: " + why);
+        case helper::Step::kMap:
+            return task_error(
+                "the working directory's file system cannot show its files to a task with a user id of its own (" +
+                why + "): use a folder on another one");
+        case helper::Step::kMemory:
+            return spawn_error(ErrorCode::kExecutionFailed, Retry::kNever, Fault::kLimit,
+                               "its limit of memory does not suffice to start it");
         case helper::Step::kIds: return worker_error("cannot give the task its user id: " + why);
         case helper::Step::kNetwork: return worker_error("cannot give the task a network of its own: " + why);
         case helper::Step::kRoot: return worker_error("cannot build the task's root: " + why);
@@ -168,7 +175,6 @@ helper::Limits to_wire(const ProcessLimits& limits) {
 helper::Sandbox to_wire(const SandboxRequest& request) {
     helper::Sandbox wire{};
     wire.layers = request.layers;
-    wire.optional_layers = request.optional;
     wire.read_only_count = static_cast<std::uint32_t>(request.read_only.size());
     wire.writable_count = static_cast<std::uint32_t>(request.writable.size());
     wire.hidden_count = static_cast<std::uint32_t>(request.hidden.size());

@@ -60,7 +60,6 @@ struct SecretFile {
 // What to put around a task. Layers that the helper did not report must not be asked for.
 struct SandboxRequest {
     Layers layers = 0;
-    Layers optional = 0;  // of these, some may be left out where they cannot be had for this very task
     // With own-root: shown read-only (what does not exist is left out; links stay links). With Landlock alone:
     // readable.
     std::vector<std::string> read_only;

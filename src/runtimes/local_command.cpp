@@ -91,7 +91,7 @@ Result<void> read_secret_files(const Parameters& parameters, LocalCommand& comma
 }
 
 // Values that the ticket itself calls secret: variables and options with such names.
-std::vector<std::string> find_secrets(const LocalCommand& command) {
+Result<std::vector<std::string>> find_secrets(const Parameters& parameters, const LocalCommand& command) {
     std::vector<std::string> secrets;
     for (const auto& [name, value] : command.secret_files)
         secrets.push_back(value);
@@ -110,6 +110,11 @@ std::vector<std::string> find_secrets(const LocalCommand& command) {
             secrets.push_back(words[index + 1]);
         }
     }
+    std::size_t bytes = 0;
+    for (const std::string& secret : secrets)
+        bytes += secret.size();
+    if (bytes > kMaxSecretBytes)
+        return parameters.refuse("secrets", "values that are called secret are longer than 32 KiB together");
     return secrets;
 }
 
@@ -141,7 +146,7 @@ Result<LocalCommand> parse_local_command(const Ticket& ticket, const LocalComman
     WA_CHECKED(read_retry_codes(parameters, command));
     WA_CHECKED(read_secret_files(parameters, command));
     WA_TRY(command.sandbox, read_sandbox_wish(ticket));
-    command.secrets = find_secrets(command);
+    WA_TRY(command.secrets, find_secrets(parameters, command));
     command.shown = show(command);
     return command;
 }
@@ -162,7 +167,7 @@ Result<LocalCommand> parse_local_job(const Ticket& ticket, const LocalJob& job, 
     WA_CHECKED(read_retry_codes(parameters, command));
     WA_CHECKED(read_secret_files(parameters, command));
     WA_TRY(command.sandbox, read_sandbox_wish(ticket));
-    command.secrets = find_secrets(command);
+    WA_TRY(command.secrets, find_secrets(parameters, command));
     command.shown = show(command);
     return command;
 }

@@ -173,9 +173,23 @@ private:
         if (command_.working_dir) {
             WA_TRY(SharedFolder shared,
                    runtime_.workspace_.open_shared(*command_.working_dir, job_ ? job_->inside : ""));
+            WA_CHECKED(check_no_own_files(request.sandbox.hidden, shared.path));
             request.directory = std::move(shared.folder);
         }
         if (job_ && job_->collect) directory_ = request.directory.copy();
+        return {};
+    }
+
+    // Landlock cannot take back below a folder what it gives there: only a root of the task's own can.
+    static Result<void> check_no_own_files(const std::vector<std::string>& hidden, const std::string& folder) {
+        for (const std::string& path : hidden) {
+            if (!path.starts_with(folder == "/" ? folder : folder + "/")) continue;
+            Error error = make_error(ErrorCode::kNotAllowed, Retry::kNever, Fault::kInput, std::string(kOrigin),
+                                     "working_dir '" + clip(folder, 200) +
+                                         "' holds files of the worker, which cannot be hidden without an own root");
+            error.field = "parameters.working_dir";
+            return Failure(std::move(error));
+        }
         return {};
     }
 

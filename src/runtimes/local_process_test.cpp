@@ -666,6 +666,32 @@ TEST_P(LocalTest, AHundredAtOnce) {
     EXPECT_EQ(counter.good, 100);
 }
 
+TEST_P(LocalTest, FilesOfTheWorkerAreHiddenOrTheFolderIsRefused) {
+    fs::create_directories(base_ + "/shared/state");
+    std::ofstream(base_ + "/shared/state/token") << "hunter2\n";
+    fs::create_symlink(base_ + "/shared/state/token", base_ + "/shared/link");
+    options.sandbox.hidden = {base_ + "/shared/state"};
+    run(ticket({{"command", "sh -c 'cat state/token link; exit 4'"}, {"working_dir", base_ + "/shared"}}));
+    EXPECT_EQ(out(), GetParam() == Mode::kOff ? "hunter2\nhunter2\n" : "");
+    EXPECT_EQ(code(), GetParam() == Mode::kFiltered ? ErrorCode::kNotAllowed : ErrorCode::kExecutionFailed);
+    // A link is hidden with what it stands for.
+    options.sandbox.hidden = {base_ + "/shared/link"};
+    runtime_.reset();
+    spawner_.reset();
+    run(ticket({{"command", "sh -c 'cat state/token; exit 4'"}, {"working_dir", base_ + "/shared"}}));
+    EXPECT_EQ(out(), GetParam() == Mode::kOff ? "hunter2\n" : "");
+}
+
+TEST_P(LocalTest, LimitsThatCannotWorkAreRefusedBeforehand) {
+    EXPECT_EQ(runtime().validate(ticket({{"command", "true"}, {"memory_limit", "64Ki"}})).error().field,
+              "parameters.memory_limit");
+    EXPECT_FALSE(runtime().validate(ticket({{"command", "true"}, {"cpu_limit", "none"}})));
+    EXPECT_FALSE(runtime().validate(ticket({{"command", "true"}, {"process_limit", 0}})));
+    EXPECT_TRUE(runtime().validate(ticket({{"command", "true"}, {"memory_limit", "1g"}, {"cpu_limit", "500m"}})));
+    const std::string big(40'000, 'x');
+    EXPECT_FALSE(runtime().validate(ticket({{"command", "true"}, {"secrets", {{"A", big}}}})));
+}
+
 INSTANTIATE_TEST_SUITE_P(Layers, LocalTest, ::testing::Values(Mode::kFull, Mode::kFiltered, Mode::kOff),
                          [](const auto& each) -> std::string {
                              switch (each.param) {

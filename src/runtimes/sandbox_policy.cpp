@@ -11,6 +11,7 @@
 namespace wa {
 namespace {
 
+constexpr std::uint64_t kLeastMemory = 8U << 20U;
 constexpr std::int64_t kMostProcesses = 1'000'000;
 
 std::string joined(const std::vector<std::string>& words) {
@@ -30,6 +31,16 @@ std::string what_is_missing(IsolationLevel level, const HelperStatus& helper) {
 std::uint64_t smaller(std::uint64_t limit, const std::optional<std::uint64_t>& wish) {
     if (!wish) return limit;
     return limit == 0 ? *wish : std::min(limit, *wish);
+}
+
+// What a link stands for is hidden with it. Looked up for each task: such links are moved to new versions of a file.
+std::vector<std::string> with_targets(std::vector<std::string> paths) {
+    const std::size_t named = paths.size();
+    for (std::size_t index = 0; index < named; ++index) {
+        char real[PATH_MAX];
+        if (::realpath(paths[index].c_str(), real) != nullptr && paths[index] != real) paths.emplace_back(real);
+    }
+    return paths;
 }
 
 bool lies_below(std::string_view path, std::string_view folder) {
@@ -64,6 +75,8 @@ Result<SandboxWish> read_sandbox_wish(const Ticket& ticket) {
     WA_TRY(const auto memory, parameters.text("memory_limit"));
     if (memory && !(wish.memory = parse_memory_quantity(*memory)))
         return parameters.refuse("memory_limit", "expected an amount of memory such as 512Mi, 512m or 1g");
+    if (wish.memory.value_or(kLeastMemory) < kLeastMemory)
+        return parameters.refuse("memory_limit", "with less than 8Mi nothing can be started");
     WA_TRY(const auto cpu, parameters.text("cpu_limit"));
     if (cpu && !(wish.cpu_millis = parse_cpu_quantity(*cpu)))
         return parameters.refuse("cpu_limit", "expected processors such as 2, 0.5 or 500m");
@@ -148,11 +161,9 @@ SandboxRequest SandboxPolicy::decide(const SandboxWish& wish, const HelperStatus
     // Without a network of its own, the filter keeps it from the machine's.
     if (!network && (layers & layer::kNetwork) == 0) layers |= helper.layers & layer::kNoSockets;
     request.layers = layers;
-    // Not every file system can show a shared folder with other ids. A restricted ticket does not give way.
-    if (wish.security_level != SecurityLevel::kRestricted) request.optional = layer::kOwnUid;
     request.read_only = options_.read_only;
     if (network) show_resolver(request.read_only);
-    request.hidden = options_.hidden;
+    request.hidden = with_targets(options_.hidden);
     request.memory = smaller(options_.memory, wish.memory);
     request.processes = smaller(options_.processes, wish.processes);
     request.cpu_millis = smaller(options_.cpu_millis, wish.cpu_millis);

@@ -1,6 +1,7 @@
 #include "runtimes/secret_mask.h"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 namespace wa {
@@ -59,69 +60,123 @@ std::vector<std::string> with_encodings(const std::vector<std::string>& secrets)
 
 }  // namespace
 
-SecretMask::SecretMask(std::vector<std::string> secrets) : secrets_(std::move(secrets)) {
-    const auto too_short = [](const std::string& secret) { return secret.size() < kMinSecretBytes; };
-    std::erase_if(secrets_, too_short);
-    secrets_ = with_encodings(secrets_);
-    std::erase_if(secrets_, too_short);
-    // The longest first, so that a secret which begins with another one is masked as a whole.
-    std::sort(secrets_.begin(), secrets_.end(), [](const std::string& a, const std::string& b) {
-        return a.size() != b.size() ? a.size() > b.size() : a < b;
-    });
-    secrets_.erase(std::unique(secrets_.begin(), secrets_.end()), secrets_.end());
-    by_first_byte_.resize(256);
-    for (std::size_t index = 0; index < secrets_.size(); ++index)
-        by_first_byte_[static_cast<unsigned char>(secrets_[index].front())].push_back(index);
+SecretMask::SecretMask(const std::vector<std::string>& secrets) {
+    std::vector<std::string> long_enough;
+    for (const std::string& secret : secrets) {
+        if (secret.size() >= kMinSecretBytes) long_enough.push_back(secret);
+    }
+    if (long_enough.empty()) return;
+    roots_.resize(256);
+    for (const std::string& each : with_encodings(long_enough)) {
+        if (each.size() >= kMinSecretBytes) add(each);
+    }
+    link();
 }
 
-std::size_t SecretMask::mask_into(std::string_view text, bool last, std::string& out) const {
-    std::size_t at = 0;
-    while (at < text.size()) {
-        // Jump to the next place where any secret may begin.
-        std::size_t next = at;
-        while (next < text.size() && by_first_byte_[static_cast<unsigned char>(text[next])].empty())
-            ++next;
-        out.append(text.substr(at, next - at));
-        at = next;
-        if (at == text.size()) break;
-        const std::string_view rest = text.substr(at);
-        bool handled = false;
-        for (const std::size_t index : by_first_byte_[static_cast<unsigned char>(rest.front())]) {
-            const std::string& secret = secrets_[index];
-            if (rest.starts_with(secret)) {
-                out.append(kMasked);
-                at += secret.size();
-                handled = true;
-                break;
-            }
-            // It may go on in the next piece; a shorter secret here must wait for that answer.
-            if (!last && std::string_view(secret).starts_with(rest)) return rest.size();
+std::uint32_t SecretMask::child(std::uint32_t node, char byte) const {
+    if (node == 0) return roots_[static_cast<unsigned char>(byte)];
+    std::uint32_t next = nodes_[node].first_child;
+    while (next != 0 && nodes_[next].byte != byte)
+        next = nodes_[next].next_sibling;
+    return next;
+}
+
+void SecretMask::add(std::string_view secret) {
+    std::uint32_t node = 0;
+    for (const char byte : secret) {
+        std::uint32_t next = child(node, byte);
+        if (next == 0) {
+            next = static_cast<std::uint32_t>(nodes_.size());
+            Node made;
+            made.byte = byte;
+            made.depth = nodes_[node].depth + 1;
+            made.next_sibling = nodes_[node].first_child;
+            nodes_.push_back(made);
+            nodes_[node].first_child = next;
+            if (node == 0) roots_[static_cast<unsigned char>(byte)] = next;
         }
-        if (!handled) out += text[at++];
+        node = next;
     }
-    return 0;
+    nodes_[node].ends = nodes_[node].depth;
+}
+
+// By depth, so that what a node refers to is known.
+void SecretMask::link() {
+    std::deque<std::uint32_t> open{0};
+    while (!open.empty()) {
+        const std::uint32_t node = open.front();
+        open.pop_front();
+        for (std::uint32_t next = nodes_[node].first_child; next != 0; next = nodes_[next].next_sibling) {
+            const std::uint32_t shorter = node == 0 ? 0 : step(nodes_[node].shorter, nodes_[next].byte);
+            nodes_[next].shorter = shorter;
+            nodes_[next].ends = std::max(nodes_[next].ends, nodes_[shorter].ends);
+            open.push_back(next);
+        }
+    }
+}
+
+std::uint32_t SecretMask::step(std::uint32_t node, char byte) const {
+    for (;;) {
+        const std::uint32_t next = child(node, byte);
+        if (next != 0 || node == 0) return next;
+        node = nodes_[node].shorter;
+    }
 }
 
 std::string SecretMask::apply(std::string_view text) const {
-    if (secrets_.empty()) return std::string(text);
+    if (empty()) return std::string(text);
+    MaskingStream stream(*this);
+    std::string out = stream.feed(text);
+    out += stream.finish();
+    return out;
+}
+
+// A longer one may begin before the last ones.
+void MaskingStream::note(std::uint64_t begin, std::uint64_t end) {
+    while (!hits_.empty() && hits_.back().end > begin) {
+        begin = std::min(begin, hits_.back().begin);
+        hits_.pop_back();
+    }
+    hits_.push_back(Hit{begin, end});
+}
+
+// Everything before `until`, masked. A hit that reaches beyond it waits, for more may overlap with it.
+std::string MaskingStream::give_up(std::uint64_t until) {
+    for (const Hit& hit : hits_) {
+        if (hit.end > until) {
+            until = std::min(until, hit.begin);
+            break;
+        }
+    }
     std::string out;
-    out.reserve(text.size());
-    mask_into(text, true, out);
+    std::uint64_t from = held_at_;
+    while (!hits_.empty() && hits_.front().end <= until) {
+        out.append(held_, from - held_at_, hits_.front().begin - from);
+        out.append(kMasked);
+        from = hits_.front().end;
+        hits_.pop_front();
+    }
+    out.append(held_, from - held_at_, until - from);
+    held_.erase(0, until - held_at_);
+    held_at_ = until;
     return out;
 }
 
 std::string MaskingStream::feed(std::string_view piece) {
-    std::string text = std::exchange(held_, {});
-    text += piece;
-    std::string out;
-    const std::size_t rest = mask_.mask_into(text, false, out);
-    held_ = text.substr(text.size() - rest);
-    return out;
+    if (mask_.empty()) return std::string(piece);
+    held_ += piece;
+    for (const char byte : piece) {
+        node_ = mask_.step(node_, byte);
+        ++at_;
+        if (const std::uint32_t length = mask_.nodes_[node_].ends; length > 0) note(at_ - length, at_);
+    }
+    // What may still be the beginning of a secret is held back.
+    return give_up(at_ - mask_.nodes_[node_].depth);
 }
 
 std::string MaskingStream::finish() {
-    std::string out;
-    mask_.mask_into(std::exchange(held_, {}), true, out);
+    std::string out = give_up(at_);
+    node_ = 0;
     return out;
 }
 

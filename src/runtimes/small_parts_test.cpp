@@ -175,5 +175,21 @@ TEST(TaskEnvironment, OnlyWhatTheListNames) {
     EXPECT_FALSE(check_variables({{"CI_JOB", "1"}}, {}, {}));
 }
 
+TEST(SecretMask, OverlapsAreOneAndNothingCostsMoreThanItsLength) {
+    const SecretMask mask({"abcdef", "cdefgh", "ghijkl"});
+    EXPECT_EQ(mask.apply("abcdefgh"), "***");
+    EXPECT_EQ(mask.apply("abcdefghijkl"), "***");
+    EXPECT_EQ(mask.apply("abcdefabcdef"), "******");
+    EXPECT_EQ(mask.apply("abcdeabcdef-cdefg"), "abcde***-cdefg");
+    // Would take minutes if each place were compared with each secret.
+    std::vector<std::string> alike;
+    for (char last = 'b'; last < 'j'; ++last)
+        alike.push_back(std::string(4000, 'a') + last);
+    const SecretMask hard(alike);
+    const std::string text(4'000'000, 'a');
+    EXPECT_EQ(hard.apply(text), text);
+    EXPECT_EQ(hard.apply(text + 'c'), std::string(4'000'000 - 4000, 'a') + "***");
+}
+
 }  // namespace
 }  // namespace wa

@@ -258,7 +258,9 @@ bool Workspace::inside_allowed(const std::string& real) const {
         const Fd open_folder(::open(folder.c_str(), kOpenFolder));
         return open_folder && is_inside(real, real_path(open_folder));
     };
-    return contains(options_.root) || std::any_of(options_.allowed.begin(), options_.allowed.end(), contains);
+    if (contains(options_.root)) return true;
+    return !(!options_.forbidden.empty() && contains(options_.forbidden)) &&
+           std::any_of(options_.allowed.begin(), options_.allowed.end(), contains);
 }
 
 Result<SharedFolder> Workspace::open_shared(const std::string& path, const std::string& inside) {
@@ -266,8 +268,7 @@ Result<SharedFolder> Workspace::open_shared(const std::string& path, const std::
         return ticket_failure(ErrorCode::kInvalidArgument, "working_dir is no usable path");
     }
     const std::string absolute = path.starts_with('/') ? path : (inside.empty() ? options_.root : inside) + "/" + path;
-    const auto parts = components(absolute);
-    if (!parts) {
+    if (!components(absolute)) {
         return ticket_failure(ErrorCode::kNotAllowed, "working_dir '" + clip(path, 200) + "' may not contain '..'");
     }
     Fd folder(::open(absolute.c_str(), kOpenFolder));
@@ -288,10 +289,8 @@ Result<SharedFolder> Workspace::open_shared(const std::string& path, const std::
         return ticket_failure(ErrorCode::kNotAllowed,
                               "working_dir '" + clip(path, 200) + "' does not lie in " + clip(inside, 200));
     }
-    std::string named;
-    for (const std::string& part : *parts)
-        named += "/" + part;
-    return SharedFolder{std::move(folder), named.empty() ? "/" : named};
+    std::string real = real_path(folder);
+    return SharedFolder{std::move(folder), std::move(real)};
 }
 
 void Workspace::release(Fd workspace) {

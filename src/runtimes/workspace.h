@@ -27,12 +27,13 @@ struct AttemptFolders {
 // A working directory that a ticket named.
 struct SharedFolder {
     Fd folder;
-    std::string path;  // as it was named: absolute, without "." and doubled slashes
+    std::string path;  // where it really is, links followed
 };
 
 struct WorkspaceOptions {
     std::string root = "/tmp/neural-hive-execution";     // LOCAL_RUNTIME_WORKING_DIR; created when missing, 0700
     std::vector<std::string> allowed{"/tmp/workspace"};  // LOCAL_RUNTIME_ALLOWED_DIRS; the root always belongs to it
+    std::string forbidden;  // no folder in it is shared, unless it lies in the root; the worker's own. Empty = none
     // Where private folders are made. Of this worker alone: whatever is in it at prepare() is removed.
     std::string private_root;
     RemovalLimits removal;

@@ -224,5 +224,20 @@ TEST_F(WorkspaceTest, ARootThatCannotBeMadeIsSaid) {
     EXPECT_FALSE(other.prepare(random));
 }
 
+TEST_F(WorkspaceTest, TheWorkersOwnFolderIsNobodysWorkingDirectory) {
+    options_.allowed = {base_};
+    options_.forbidden = base_ + "/state";
+    options_.root = base_ + "/state/workspace";
+    fs::create_directories(base_ + "/state/logs");
+    for (const std::string& path : {base_ + "/state", base_ + "/state/logs", base_ + "/state/new"}) {
+        const auto opened = workspace().open_shared(path);
+        ASSERT_FALSE(opened) << path;
+        EXPECT_EQ(opened.error().code, ErrorCode::kNotAllowed);
+    }
+    EXPECT_FALSE(fs::exists(base_ + "/state/new"));
+    EXPECT_TRUE(workspace().open_shared(base_ + "/other"));
+    EXPECT_EQ(workspace().open_shared("job").value().path, base_ + "/state/workspace/job");
+}
+
 }  // namespace
 }  // namespace wa
