@@ -14,6 +14,7 @@
 namespace wa::helper {
 namespace {
 
+constexpr const char* kControllerNames[] = {"memory", "pids", "cpu"};
 constexpr uint32_t kLayerOf[] = {kLayerMemory, kLayerProcesses, kLayerCpu};
 constexpr long kPeriodUs = 100'000;
 constexpr int64_t kForgivenBytes = 1 << 20;
@@ -114,6 +115,15 @@ bool own_folder(const char* controller, char* folder, size_t capacity) {
     return written > 0 && static_cast<size_t>(written) < capacity;
 }
 
+// Version 2: lets the folders below have a controller.
+bool pass_on_in(const char* folder, const char* controller) {
+    char path[640];
+    char order[32];
+    snprintf(path, sizeof path, "%s/cgroup.subtree_control", folder);
+    snprintf(order, sizeof order, "+%s", controller);
+    return write_file(path, order);
+}
+
 void pause_briefly() {
     const timespec pause{0, 5'000'000};
     nanosleep(&pause, nullptr);
@@ -168,13 +178,31 @@ void Cgroups::sweep(const char* base) {
     rmdir(base);
 }
 
+// The folders of helpers that had this name and are no more.
+void Cgroups::sweep_dead(const char* parent, const char* name) {
+    char prefix[kMarkerSize + 48];
+    const int length = snprintf(prefix, sizeof prefix, "worker-agents-%s-", name);
+    DIR* dir = opendir(parent);
+    if (dir == nullptr) return;
+    while (const dirent* entry = readdir(dir)) {
+        if (strncmp(entry->d_name, prefix, static_cast<size_t>(length)) != 0) continue;
+        const long pid = atol(entry->d_name + length);
+        if (pid <= 0 || kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH) continue;
+        char path[kPathSize + 260];
+        snprintf(path, sizeof path, "%s/%s", parent, entry->d_name);
+        sweep(path);
+    }
+    closedir(dir);
+}
+
 bool Cgroups::prepare(Controller& controller, const char* parent, const char* name, bool version2) {
-    const int written = snprintf(controller.base, sizeof controller.base, "%s/worker-agents-%s", parent, name);
+    const int written =
+        snprintf(controller.base, sizeof controller.base, "%s/worker-agents-%s-%d", parent, name, getpid());
     if (written <= 0 || static_cast<size_t>(written) + 32 >= sizeof controller.base) {
         errno = ENAMETOOLONG;
         return false;
     }
-    sweep(controller.base);
+    sweep_dead(parent, name);
     if (mkdir(controller.base, 0755) != 0 && errno != EEXIST) return false;
     controller.version = version2 ? 2 : 1;
     return true;
@@ -187,14 +215,9 @@ bool Cgroups::find(const char* name_of_controller, const char* name, Controller&
     if (own_folder(nullptr, parent, sizeof parent)) {
         snprintf(path, sizeof path, "%s/cgroup.controllers", parent);
         if (read_file(path, text, sizeof text) && has_word(text, name_of_controller, ' ')) {
-            char order[32];
-            snprintf(order, sizeof order, "+%s", name_of_controller);
             // Refused while processes stand beside the new folder; then another folder must be delegated to us.
-            snprintf(path, sizeof path, "%s/cgroup.subtree_control", parent);
-            const bool passed_on = write_file(path, order);
-            if (!passed_on || !prepare(found, parent, name, true)) return false;
-            snprintf(path, sizeof path, "%s/cgroup.subtree_control", found.base);
-            if (write_file(path, order)) return true;
+            if (!pass_on_in(parent, name_of_controller) || !prepare(found, parent, name, true)) return false;
+            if (pass_on_in(found.base, name_of_controller)) return true;
             found.version = 0;
             return false;
         }
@@ -205,10 +228,9 @@ bool Cgroups::find(const char* name_of_controller, const char* name, Controller&
 }
 
 uint32_t Cgroups::discover(const char* name, Obstacle& obstacle) {
-    constexpr const char* kNames[] = {"memory", "pids", "cpu"};
     uint32_t layers = 0;
     for (int which = 0; which < kCount; ++which) {
-        if (find(kNames[which], name, controllers_[which])) {
+        if (find(kControllerNames[which], name, controllers_[which])) {
             layers |= kLayerOf[which];
         } else {
             obstacle = Obstacle{Step::kCgroup, errno};
@@ -264,6 +286,10 @@ bool Cgroups::make_slot(size_t slot, uint32_t layers) {
     for (int which = 0; which < kCount; ++which) {
         if ((layers & kLayerOf[which]) == 0) continue;
         char path[kPathSize + 32];
+        // Somebody may have removed that one as well.
+        if (mkdir(controllers_[which].base, 0755) == 0 && controllers_[which].version == 2 &&
+            !pass_on_in(controllers_[which].base, kControllerNames[which]))
+            return false;
         snprintf(path, sizeof path, "%s/%zu", controllers_[which].base, slot);
         if (mkdir(path, 0755) != 0 && errno != EEXIST) return false;
     }
@@ -387,9 +413,17 @@ bool Cgroups::kill_all(size_t slot) {
     return false;
 }
 
-bool Cgroups::is_burdened(size_t slot) {
-    if (slot >= kSlots || !slots_[slot].made || controllers_[kMemory].version == 0) return false;
-    return read_value(kMemory, slot, "memory.stat", "shmem") > kForgivenBytes;
+void Cgroups::unburden(size_t slot) {
+    if (slot >= kSlots || !slots_[slot].made || controllers_[kMemory].version == 0) return;
+    if (read_value(kMemory, slot, "memory.stat", "shmem") <= kForgivenBytes) return;
+    // A new folder starts at nothing; what is charged to the old one stays with its parent.
+    for (const Controller& controller : controllers_) {
+        if (controller.version == 0) continue;
+        char path[kPathSize + 32];
+        snprintf(path, sizeof path, "%s/%zu", controller.base, slot);
+        rmdir(path);
+    }
+    slots_[slot] = Slot{};
 }
 
 void Cgroups::remove_all() {

@@ -21,7 +21,8 @@ struct CgroupUsage {
 
 class Cgroups {
 public:
-    // Finds what can be used and removes what a worker of this name left. Layers of kCgroupLayers; 0 with `obstacle`.
+    // Finds what can be used and removes what helpers of this name left that are gone: one that is still leaving takes
+    // care of its own. Layers of kCgroupLayers; 0 with `obstacle`.
     uint32_t discover(const char* name, Obstacle& obstacle);
     // Version of the memory controller's hierarchy; 0 = none.
     [[nodiscard]] uint32_t version() const;
@@ -34,8 +35,9 @@ public:
     CgroupUsage usage(size_t slot, uint32_t layers);
     // Kills whatever is in a slot's folders. True when there was anything.
     bool kill_all(size_t slot);
-    // True while files in memory of the task before are still charged to a slot: they would count against the next.
-    bool is_burdened(size_t slot);
+    // Files in memory of the task before may still be charged to a slot that nobody has; they must not count against
+    // the next one.
+    void unburden(size_t slot);
     void remove_all();
 
 private:
@@ -65,6 +67,7 @@ private:
     int64_t read_value(Which which, size_t slot, const char* file, const char* key);
     [[nodiscard]] bool same_folder(Which one, Which other) const;
     static void sweep(const char* base);
+    static void sweep_dead(const char* parent, const char* name);
 
     Controller controllers_[kCount];
     Slot slots_[kSlots];

@@ -100,7 +100,6 @@ constexpr long kRefused[] = {
 #endif
 };
 
-constexpr uint32_t kSpecialModes = S_ISUID | S_ISGID;
 constexpr int kTerminalInput = 0x5412;  // TIOCSTI: types into the terminal
 constexpr int kConsole = 0x541C;        // TIOCLINUX
 
@@ -143,7 +142,7 @@ void SystemCallFilter::refuse_terminal_input() {
 void SystemCallFilter::refuse_mode(long number, unsigned argument) {
     add(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 4);
     load(argument_at(argument));
-    add(BPF_JMP | BPF_JSET | BPF_K, kSpecialModes, 0, 1);
+    add(BPF_JMP | BPF_JSET | BPF_K, refused_modes_, 0, 1);
     add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
     load(kNumberAt);
 }
@@ -155,21 +154,20 @@ void SystemCallFilter::refuse_created_mode(long number, unsigned flags_argument,
     load(argument_at(flags_argument));
     add(BPF_JMP | BPF_JSET | BPF_K, kMakes, 0, 3);
     load(argument_at(mode_argument));
-    add(BPF_JMP | BPF_JSET | BPF_K, kSpecialModes, 0, 1);
+    add(BPF_JMP | BPF_JSET | BPF_K, refused_modes_, 0, 1);
     add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
     load(kNumberAt);
 }
 
-void SystemCallFilter::refuse_special_modes() {
+// Directories are made without these bits, whatever is asked for (vfs_mkdir masks them).
+void SystemCallFilter::refuse_modes() {
     refuse_mode(SYS_fchmod, 1);
     refuse_mode(SYS_fchmodat, 2);
     refuse_mode(452 /* fchmodat2 */, 2);
-    refuse_mode(SYS_mkdirat, 2);
     refuse_mode(SYS_mknodat, 2);
     refuse_created_mode(SYS_openat, 2, 3);
 #if defined(__x86_64__)
     refuse_mode(SYS_chmod, 1);
-    refuse_mode(SYS_mkdir, 1);
     refuse_mode(SYS_mknod, 1);
     refuse_mode(SYS_creat, 1);
     refuse_created_mode(SYS_open, 1, 2);
@@ -191,7 +189,19 @@ void SystemCallFilter::limit_sockets(long number, const uint32_t* families, unsi
     load(kNumberAt);
 }
 
-SystemCallFilter::SystemCallFilter(bool own_root, bool network) {
+// A pair of datagram sockets is a way to every named one: each end may be connected anew.
+void SystemCallFilter::refuse_datagram_pairs() {
+    constexpr uint32_t kTypeBits = 0xF;
+    add(BPF_JMP | BPF_JEQ | BPF_K, SYS_socketpair, 0, 5);
+    load(argument_at(1));
+    add(BPF_ALU | BPF_AND | BPF_K, kTypeBits);
+    add(BPF_JMP | BPF_JEQ | BPF_K, SOCK_DGRAM, 0, 1);
+    add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES);
+    load(kNumberAt);
+}
+
+SystemCallFilter::SystemCallFilter(bool own_root, bool network, uint32_t refused_modes)
+    : refused_modes_(refused_modes) {
     load(kArchitectureAt);
     add(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0);
     add(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
@@ -209,7 +219,8 @@ SystemCallFilter::SystemCallFilter(bool own_root, bool network) {
     }
     refuse_new_namespaces();
     refuse_terminal_input();
-    refuse_special_modes();
+    if (refused_modes_ != 0) refuse_modes();
+    if (!own_root) refuse_datagram_pairs();
     uint32_t families[4];
     unsigned count = 0;
     if (own_root) families[count++] = AF_UNIX;

@@ -13,7 +13,8 @@ public:
     // `own_root`: the task has a root and IPC of its own. Without it the machine's named sockets are within reach (and
     // no other layer keeps it from them), and what it leaves in shared memory stays: those are refused too. `network`:
     // sockets of the network may be made; the task has it, or a network namespace of its own.
-    SystemCallFilter(bool own_root, bool network);
+    // `refused_modes`: bits (setuid, setgid) that no file may be given; 0 where none of its files outlives the task.
+    SystemCallFilter(bool own_root, bool network, uint32_t refused_modes);
     // For this thread and all that it starts; needs no-new-privileges. False with errno.
     [[nodiscard]] bool apply() const;
 
@@ -30,11 +31,13 @@ private:
     void refuse_call(long number, int error);
     void refuse_new_namespaces();
     void refuse_terminal_input();
-    void refuse_special_modes();
+    void refuse_modes();
+    void refuse_datagram_pairs();
     void refuse_mode(long number, unsigned argument);
     void refuse_created_mode(long number, unsigned flags_argument, unsigned mode_argument);
     void limit_sockets(long number, const uint32_t* families, unsigned count, int error);
 
+    uint32_t refused_modes_;
     size_t size_ = 0;
     Instruction program_[kCapacity];
 };

@@ -339,12 +339,6 @@ Step build_root(const SandboxPlan& plan, const Parts& parts, int& folder) {
     // Last of the mounts: what an operator shows here lies over everything else.
     const char* shared = below(plan.directory_path);
     if (parts.directory >= 0 && (!make_place(shared, true) || !attach(parts.directory, shared))) return Step::kBind;
-    // But not over what stays hidden: an operator may allow a folder above it.
-    for (uint32_t index = 0; index < wish.hidden_count && parts.directory >= 0; ++index) {
-        if (lies_in(plan.hidden[index], plan.directory_path) && !lies_in(plan.directory_path, plan.hidden[index]) &&
-            !hide(plan.hidden[index]))
-            return Step::kBind;
-    }
     if (plan.directory < 0) {
         folder = open("task/work", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (folder < 0) return Step::kWorkspace;

@@ -168,16 +168,32 @@ void Sandboxes::probe(const Hello& hello, const char* name, Ready& ready) {
             }
         }
     }
+    // Root needs no capability to change what is root's. Without an id of its own only Landlock keeps such a task off.
+    if (is_root_of_the_machine() && (layers_ & (kLayerOwnUid | kLayerLandlock)) == 0 &&
+        (ask & kLayerCapabilities) != 0) {
+        layers_ &= ~kLayerCapabilities;
+    }
     ready.layers = layers_;
     ready.landlock_abi = static_cast<uint32_t>(landlock_abi_);
     ready.cgroup_version = cgroups_.version();
 }
 
-const SystemCallFilter* Sandboxes::filter(uint32_t layers) const {
+Filters::Filters()
+    : by_root_network_modes{{{{false, false, 0}, {false, false, S_ISUID}, {false, false, S_ISUID | S_ISGID}},
+                             {{false, true, 0}, {false, true, S_ISUID}, {false, true, S_ISUID | S_ISGID}}},
+                            {{{true, false, 0}, {true, false, S_ISUID}, {true, false, S_ISUID | S_ISGID}},
+                             {{true, true, 0}, {true, true, S_ISUID}, {true, true, S_ISUID | S_ISGID}}}} {}
+
+const SystemCallFilter* Sandboxes::filter(uint32_t layers, int directory) const {
     if ((layers & kLayerSeccomp) == 0) return nullptr;
     const bool own_root = (layers & kLayerMount) != 0;
     const bool network = (layers & kLayerNoSockets) == 0;
-    return &filters_[own_root ? 1 : 0][network ? 1 : 0];
+    // In a folder that hands its group on, as teams have them, every folder below has the bit: there it must be
+    // allowed.
+    struct stat facts{};
+    const bool team = directory >= 0 && fstat(directory, &facts) == 0 && (facts.st_mode & S_ISGID) != 0;
+    const size_t modes = directory < 0 ? 0 : team ? 1 : 2;
+    return &filters_.by_root_network_modes[own_root ? 1 : 0][network ? 1 : 0][modes];
 }
 
 // The files of the folder's owner become the task's own, so that it can work there whoever it is. Another owner's files
@@ -202,7 +218,7 @@ InitResult Sandboxes::start(size_t slot, SandboxPlan& plan, uint32_t layers, int
     set_ids(plan, slot, (layers & kLayerOwnUid) != 0);
     plan.layers = layers;
     plan.landlock_abi = landlock_abi_;
-    plan.child.filter = filter(layers);
+    plan.child.filter = filter(layers, plan.directory);
     if ((layers & kLayerNetwork) != 0 && makes_networks_) {
         // Never one that was used: a port that lingers there would be this task's trouble.
         wants_networks_ = true;
@@ -246,7 +262,7 @@ void Sandboxes::use_idle_time() {
 bool Sandboxes::confine(ChildPlan& plan, uint32_t layers, const char* const* readable, size_t readable_count,
                         const char* const* writable, size_t writable_count) const {
     plan.drop_capabilities = (layers & kLayerCapabilities) != 0;
-    plan.filter = filter(layers);
+    plan.filter = filter(layers, plan.directory);
     if ((layers & kLayerLandlock) == 0) return true;
     LandlockRules rules;
     if (!rules.begin(landlock_abi_, (layers & kLayerNoSockets) != 0)) return false;

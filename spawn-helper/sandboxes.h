@@ -12,6 +12,13 @@
 
 namespace wa::helper {
 
+// One for each way to be: all are made once, since init and child only copy them.
+struct Filters {
+    static constexpr size_t kModes = 3;  // no bit refused, setuid, setuid and setgid
+    Filters();
+    SystemCallFilter by_root_network_modes[2][2][kModes];
+};
+
 class Sandboxes {
 public:
     // Tries what the worker asks for and writes down what there is, and why the rest is not.
@@ -25,7 +32,8 @@ public:
     // For a task without them: what it puts around itself. The ruleset is the caller's to close. False with errno.
     bool confine(ChildPlan& plan, uint32_t layers, const char* const* readable, size_t readable_count,
                  const char* const* writable, size_t writable_count) const;
-    [[nodiscard]] const SystemCallFilter* filter(uint32_t layers) const;
+    // `directory`: where the task works; -1 = in a workspace that goes with it.
+    [[nodiscard]] const SystemCallFilter* filter(uint32_t layers, int directory) const;
 
     // To be called when there is nothing else to do: makes the network of the next task ahead of time.
     void use_idle_time();
@@ -45,8 +53,7 @@ private:
     uint32_t uid_base_ = 0;
     bool wants_networks_ = false;  // some task had one
     int spare_network_ = -1;
-    // By own root and network.
-    const SystemCallFilter filters_[2][2] = {{{false, false}, {false, true}}, {{true, false}, {true, true}}};
+    const Filters filters_;
     Cgroups cgroups_;
 };
 

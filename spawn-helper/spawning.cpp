@@ -101,18 +101,16 @@ char* find_marker(char* const* environment) {
 
 }  // namespace
 
-// The lowest slot that no task has and that nothing of the one before is charged to.
 size_t Helper::free_slot() {
-    size_t first = kTaskLimit;
-    for (size_t slot = 0; slot < kTaskLimit - 1; ++slot) {  // the last one is for probing
+    for (size_t slot = 0; slot < kTaskLimit - 2; ++slot) {  // the last one is for probing
         bool taken = false;
         for (size_t index = 0; index < task_count_ && !taken; ++index)
             taken = tasks_[index]->slot == slot;
         if (taken) continue;
-        if (!sandboxes_.cgroups().is_burdened(slot)) return slot;
-        if (first == kTaskLimit) first = slot;
+        sandboxes_.cgroups().unburden(slot);
+        return slot;
     }
-    return first == kTaskLimit ? 0 : first;
+    return kTaskLimit - 2;
 }
 
 void Helper::on_spawn(const Spawn& spawn, const char* inline_body, size_t inline_size, const int* fds,

@@ -152,6 +152,7 @@ private:
         sandbox.read_only.push_back(command_.executable);
         if (!command_.working_dir) return {};
         WA_TRY(SharedFolder shared, runtime_.workspace_.open_shared(*command_.working_dir, job_ ? job_->inside : ""));
+        WA_CHECKED(check_no_own_files(sandbox.hidden, shared.path));
         sandbox.directory_path = std::move(shared.path);
         if (job_ && job_->collect) directory_ = shared.folder.copy();
         request.directory = std::move(shared.folder);
@@ -173,20 +174,22 @@ private:
         if (command_.working_dir) {
             WA_TRY(SharedFolder shared,
                    runtime_.workspace_.open_shared(*command_.working_dir, job_ ? job_->inside : ""));
-            WA_CHECKED(check_no_own_files(request.sandbox.hidden, shared.path));
+            if (request.sandbox.layers != 0) WA_CHECKED(check_no_own_files(request.sandbox.hidden, shared.path));
             request.directory = std::move(shared.folder);
         }
         if (job_ && job_->collect) directory_ = request.directory.copy();
         return {};
     }
 
-    // Landlock cannot take back below a folder what it gives there: only a root of the task's own can.
+    // What is hidden cannot be kept so below a folder that a task may change: it renames what leads there, and Landlock
+    // takes nothing back below what it gives.
     static Result<void> check_no_own_files(const std::vector<std::string>& hidden, const std::string& folder) {
         for (const std::string& path : hidden) {
             if (!path.starts_with(folder == "/" ? folder : folder + "/")) continue;
-            Error error = make_error(ErrorCode::kNotAllowed, Retry::kNever, Fault::kInput, std::string(kOrigin),
-                                     "working_dir '" + clip(folder, 200) +
-                                         "' holds files of the worker, which cannot be hidden without an own root");
+            Error error = make_error(
+                ErrorCode::kNotAllowed, Retry::kNever, Fault::kInput, std::string(kOrigin),
+                "working_dir '" + clip(folder, 200) +
+                    "' holds what is hidden from tasks (the worker's own files, or LOCAL_RUNTIME_HIDDEN_PATHS)");
             error.field = "parameters.working_dir";
             return Failure(std::move(error));
         }

@@ -42,7 +42,7 @@ def mounts():
 
 def cgroups(marker):
     return {str(path) for top in pathlib.Path("/sys/fs/cgroup").glob("*") if top.is_dir()
-            for path in top.glob(f"**/worker-agents-{marker}")}
+            for path in top.glob(f"**/worker-agents-{marker}*")}
 
 
 def namespaces_held(pid):
