@@ -96,10 +96,8 @@ int child_main(void* argument) {
     if (plan.cgroups != nullptr && !plan.cgroups->join(plan.slot, plan.cgroup_layers, 0))
         give_up(shared, Step::kCgroup);
     if (!set_limits(plan.limits)) give_up(shared, Step::kLimits);
-    int program = -1;
-    if (plan.program_inode != 0 && (program = open_program(plan)) < 0) {
-        give_up(shared, errno == ESTALE ? Step::kProgram : Step::kExec);
-    }
+    const int program = plan.program_inode != 0 ? open_program(plan) : -1;
+    if (plan.program_inode != 0 && program < 0) give_up(shared, errno == ESTALE ? Step::kProgram : Step::kExec);
     if (plan.drop_capabilities && !drop_capabilities()) give_up(shared, Step::kCapabilities);
     if (plan.landlock >= 0 && !landlock_apply(plan.landlock)) give_up(shared, Step::kLandlock);
     if (plan.filter != nullptr && !plan.filter->apply()) give_up(shared, Step::kSeccomp);

@@ -25,7 +25,12 @@ constexpr uint64_t kProbeBytes = 1 << 20;
 constexpr uint64_t kProbeEntries = 64;
 
 // The first of kTaskLimit ids that exist in our own user namespace and that nobody is likely to have; 0 = none.
-uint32_t choose_uid_base() {
+// Workers of other names on this machine get others, as far as there are enough.
+uint32_t choose_uid_base(const char* name) {
+    uint32_t hash = 2166136261U;  // FNV-1a
+    for (const char* at = name; *at != '\0'; ++at)
+        hash = (hash ^ static_cast<unsigned char>(*at)) * 16777619U;
+    constexpr uint32_t kWorkers = 4096;
     FILE* file = fopen("/proc/self/uid_map", "re");
     if (file == nullptr) return 0;
     unsigned inside = 0;
@@ -34,8 +39,8 @@ uint32_t choose_uid_base() {
     uint32_t base = 0;
     while (fscanf(file, "%u %u %u", &inside, &outside, &count) == 3) {
         const uint64_t end = uint64_t{inside} + count;
-        if (inside <= kPreferredBase && end >= uint64_t{kPreferredBase} + kTaskLimit) {
-            base = kPreferredBase;
+        if (inside <= kPreferredBase && end >= uint64_t{kPreferredBase} + uint64_t{kWorkers} * kTaskLimit) {
+            base = kPreferredBase + hash % kWorkers * kTaskLimit;
         } else if (base == 0 && count > 2 * kTaskLimit) {
             // The upper end of a container's range, less the ids of nobody.
             base = static_cast<uint32_t>(end - kTaskLimit - 16);
@@ -144,7 +149,7 @@ void Sandboxes::probe(const Hello& hello, const char* name, Ready& ready) {
     if ((ask & kNamespaceLayers) == kNamespaceLayers) {
         const uint32_t base = kNamespaceLayers | kLayerCapabilities | (layers_ & kLayerLandlock);
         maps_ids_ = geteuid() == 0;
-        uid_base_ = hello.uid_base != 0 ? hello.uid_base : choose_uid_base();
+        uid_base_ = hello.uid_base != 0 ? hello.uid_base : choose_uid_base(name);
         if (!maps_ids_) {
             ready.own_uid = Obstacle{Step::kIds, EPERM};
         } else if ((ask & kLayerOwnUid) != 0) {

@@ -71,6 +71,7 @@ public:
         process_.reset();
         if (log_) log_->close(finished_ ? "" : "abandoned by the worker");
         if (!folder_.empty()) runtime_.workspace_.remove_private(folder_, [](const Removal&) {});
+        if (workspace_) runtime_.workspace_.release(std::move(workspace_));
     }
     Attempt(const Attempt&) = delete;
     Attempt& operator=(const Attempt&) = delete;

@@ -72,14 +72,19 @@ Result<SandboxWish> read_sandbox_wish(const Ticket& ticket) {
     wish.security_level = ticket.security_level;
     WA_TRY(const auto mode, parameters.word("network_mode", {"none", "bridge", "host"}));
     WA_TRY(wish.network, parameters.boolean_or("network", mode && *mode != "none"));
-    WA_TRY(const auto memory, parameters.text("memory_limit"));
-    if (memory && !(wish.memory = parse_memory_quantity(*memory)))
-        return parameters.refuse("memory_limit", "expected an amount of memory such as 512Mi, 512m or 1g");
-    if (wish.memory.value_or(kLeastMemory) < kLeastMemory)
-        return parameters.refuse("memory_limit", "with less than 8Mi nothing can be started");
-    WA_TRY(const auto cpu, parameters.text("cpu_limit"));
-    if (cpu && !(wish.cpu_millis = parse_cpu_quantity(*cpu)))
-        return parameters.refuse("cpu_limit", "expected processors such as 2, 0.5 or 500m");
+    if (parameters.has("memory_limit")) {
+        WA_TRY(const auto text, parameters.required_text("memory_limit"));
+        wish.memory = parse_memory_quantity(text);
+        if (!wish.memory)
+            return parameters.refuse("memory_limit", "expected an amount of memory such as 512Mi, 512m or 1g");
+        if (*wish.memory < kLeastMemory)
+            return parameters.refuse("memory_limit", "with less than 8Mi nothing can be started");
+    }
+    if (parameters.has("cpu_limit")) {
+        WA_TRY(const auto text, parameters.required_text("cpu_limit"));
+        wish.cpu_millis = parse_cpu_quantity(text);
+        if (!wish.cpu_millis) return parameters.refuse("cpu_limit", "expected processors such as 2, 0.5 or 500m");
+    }
     WA_TRY(const auto processes, parameters.integer("process_limit", {1, kMostProcesses}));
     if (processes) wish.processes = static_cast<std::uint64_t>(*processes);
     return wish;
