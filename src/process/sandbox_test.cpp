@@ -1,4 +1,5 @@
 // The layers around a task, tried from inside it.
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -133,6 +134,25 @@ TEST_F(SandboxTest, ASharedFolderKeepsItsOwner) {
         EXPECT_EQ(facts.st_uid, ::geteuid()) << name;
     }
     std::filesystem::remove_all(folder);
+}
+
+TEST_F(SandboxTest, NoTaskRunsWithTheIdOfTheMachinesRoot) {
+    NEEDS(layer::kNamespaces | layer::kOwnUid);
+    const std::string folder = "/tmp/wa-sandbox-" + unique_marker("unmapped");
+    std::filesystem::create_directories(folder);
+    // A file system that cannot show its files with other ids.
+    ASSERT_EQ(::mount("ramfs", folder.c_str(), "ramfs", MS_NOSUID | MS_NODEV, nullptr), 0) << std::strerror(errno);
+    SpawnRequest request = isolated("cat /proc/self/uid_map");
+    request.directory = open_directory(folder);
+    request.sandbox.directory_path = folder;
+    const ProcessEnd end = bench_.run(std::move(request));
+    ::umount2(folder.c_str(), MNT_DETACH);
+    std::filesystem::remove_all(folder);
+    ASSERT_TRUE(end.error) << out_text(end);
+    EXPECT_FALSE(end.began);
+    EXPECT_NE(end.error->message.find("user id of its own"), std::string::npos) << end.error->message;
+    const std::string map = say("cat /proc/self/uid_map");
+    EXPECT_GT(std::stoul(map.substr(map.find_first_not_of(' ', map.find("1000") + 4))), 60'000U) << map;
 }
 
 TEST_F(SandboxTest, HiddenPathsAreEmpty) {
