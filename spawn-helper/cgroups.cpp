@@ -240,10 +240,6 @@ uint32_t Cgroups::discover(const char* name, Obstacle& obstacle) {
     return layers;
 }
 
-uint32_t Cgroups::version() const {
-    return static_cast<uint32_t>(controllers_[kMemory].version);
-}
-
 bool Cgroups::write_value(Which which, size_t slot, const char* file, const char* text) const {
     char path[kPathSize + 96];
     snprintf(path, sizeof path, "%s/%zu/%s", controllers_[which].base, slot, file);
@@ -287,8 +283,8 @@ bool Cgroups::make_slot(size_t slot, uint32_t layers) {
         if ((layers & kLayerOf[which]) == 0) continue;
         char path[kPathSize + 32];
         // Somebody may have removed that one as well.
-        if (mkdir(controllers_[which].base, 0755) == 0 && controllers_[which].version == 2 &&
-            !pass_on_in(controllers_[which].base, kControllerNames[which]))
+        mkdir(controllers_[which].base, 0755);
+        if (controllers_[which].version == 2 && !pass_on_in(controllers_[which].base, kControllerNames[which]))
             return false;
         snprintf(path, sizeof path, "%s/%zu", controllers_[which].base, slot);
         if (mkdir(path, 0755) != 0 && errno != EEXIST) return false;

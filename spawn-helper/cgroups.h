@@ -24,8 +24,6 @@ public:
     // Finds what can be used and removes what helpers of this name left that are gone: one that is still leaving takes
     // care of its own. Layers of kCgroupLayers; 0 with `obstacle`.
     uint32_t discover(const char* name, Obstacle& obstacle);
-    // Version of the memory controller's hierarchy; 0 = none.
-    [[nodiscard]] uint32_t version() const;
     // Makes the slot's folders and sets its limits. False with errno.
     bool prepare_slot(size_t slot, uint32_t layers, const Sandbox& limits);
     // Puts a process, and all that it will start, under them; 0 = the calling process. Allocates nothing. False with

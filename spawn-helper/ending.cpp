@@ -120,8 +120,8 @@ void Helper::main_ended(Task& task, pid_t pid) {
         wait4(pid, &status, 0, &task.usage);
         if (!task.ending) task.wait_status = status;
     } else {
+        kill_orphans_of(task);  // first: it counts them while they live
         if ((task.layers & kCgroupLayers) != 0) sandboxes_.cgroups().kill_all(task.slot);
-        kill_orphans_of(task);
         kill(-pid, SIGKILL);
         wait4(pid, &task.wait_status, 0, &task.usage);
     }

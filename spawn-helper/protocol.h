@@ -188,8 +188,6 @@ struct Ready {
     uint32_t swept;        // left-over processes that were killed
     uint32_t swept_alive;  // and those that would not die
     uint32_t layers;       // that can be had here
-    uint32_t landlock_abi;
-    uint32_t cgroup_version;  // of the memory limit; 0 = none
     Obstacle namespaces;
     Obstacle network;
     Obstacle own_uid;
@@ -202,7 +200,6 @@ struct Ready {
 struct Started {
     Header header;
     int32_t pid;
-    uint32_t layers;  // in force
 };
 
 struct Failed {

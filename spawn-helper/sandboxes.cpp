@@ -179,8 +179,6 @@ void Sandboxes::probe(const Hello& hello, const char* name, Ready& ready) {
         layers_ &= ~kLayerCapabilities;
     }
     ready.layers = layers_;
-    ready.landlock_abi = static_cast<uint32_t>(landlock_abi_);
-    ready.cgroup_version = cgroups_.version();
 }
 
 Filters::Filters()

@@ -239,7 +239,6 @@ void Helper::tell_started(Task& task, int pidfd, int folder) {
     task.started = true;
     auto started = message<Started>(Type::kStarted, task.id);
     started.pid = task.pid;
-    started.layers = task.layers;
     send_message(started, pidfd, folder);
 }
 

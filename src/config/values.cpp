@@ -9,6 +9,8 @@
 #include <cmath>
 #include <limits>
 
+#include "core/codec/quantity.h"
+
 namespace wa::config {
 namespace {
 
@@ -76,39 +78,6 @@ double bare_unit_in_ms(Unit unit) {
         case Unit::kSeconds: return 1000;
     }
     return 1000;
-}
-
-std::optional<double> size_factor(std::string_view unit) {
-    struct Factor {
-        std::string_view name;
-        double bytes;
-    };
-    constexpr double kKi = 1024;
-    // A lone letter is binary, as Docker reads it.
-    static constexpr std::array kFactors{
-        Factor{"", 1},
-        Factor{"b", 1},
-        Factor{"k", kKi},
-        Factor{"ki", kKi},
-        Factor{"kib", kKi},
-        Factor{"kb", 1e3},
-        Factor{"m", kKi * kKi},
-        Factor{"mi", kKi * kKi},
-        Factor{"mib", kKi * kKi},
-        Factor{"mb", 1e6},
-        Factor{"g", kKi * kKi * kKi},
-        Factor{"gi", kKi * kKi * kKi},
-        Factor{"gib", kKi * kKi * kKi},
-        Factor{"gb", 1e9},
-        Factor{"t", kKi * kKi * kKi * kKi},
-        Factor{"ti", kKi * kKi * kKi * kKi},
-        Factor{"tib", kKi * kKi * kKi * kKi},
-        Factor{"tb", 1e12},
-    };
-    const std::string name = lower_text(unit);
-    const auto* found = std::ranges::find(kFactors, std::string_view(name), &Factor::name);
-    if (found == kFactors.end()) return std::nullopt;
-    return found->bytes;
 }
 
 std::vector<std::string_view> split_choices(std::string_view choices) {
@@ -300,7 +269,7 @@ Result<milliseconds> parse_duration(std::string_view text, Unit bare) {
 
 Result<std::int64_t> parse_size(std::string_view text) {
     const auto number = leading_number(trim(text));
-    const auto factor = number ? size_factor(trim(number->rest)) : std::nullopt;
+    const auto factor = number ? memory_unit_bytes(trim(number->rest)) : std::nullopt;
     if (!factor) return wrong("must be a size such as 512MiB, 1GB or 1048576");
     const double bytes = number->number * *factor;
     if (bytes > 9e18) return wrong("is too large a size");

@@ -553,8 +553,6 @@ private:
         status_.probed = true;
         status_.layers = ready.layers;
         status_.missing = missing_layers(options_.try_layers, ready);
-        status_.landlock_abi = ready.landlock_abi;
-        status_.cgroup_version = ready.cgroup_version;
         status_.swept = ready.swept;
         status_.swept_alive = ready.swept_alive;
         for (const EntryPtr& entry : std::exchange(waiting_, {}))

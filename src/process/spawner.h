@@ -178,8 +178,6 @@ struct HelperStatus {
     bool probed = false;               // a helper was ready once: the layers are known
     Layers layers = 0;                 // that can be had here
     std::vector<std::string> missing;  // those that cannot, each with the reason
-    std::uint32_t landlock_abi = 0;
-    std::uint32_t cgroup_version = 0;  // that limits memory; 0 = none
     std::uint64_t starts = 0;          // helpers started
     std::uint32_t swept = 0;           // processes that earlier helpers or workers left, killed at the last start
     std::uint32_t swept_alive = 0;     // and those that would not die

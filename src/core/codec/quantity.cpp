@@ -31,7 +31,10 @@ std::string lower_case(std::string_view text) {
     return lower;
 }
 
-std::optional<double> bytes_of_unit(std::string_view unit) {
+}  // namespace
+
+std::optional<double> memory_unit_bytes(std::string_view unit) {
+    const std::string lower = lower_case(unit);
     constexpr double kKi = 1024;
     using Unit = std::pair<std::string_view, double>;
     static constexpr std::array kUnits{Unit{"", 1},
@@ -53,16 +56,14 @@ std::optional<double> bytes_of_unit(std::string_view unit) {
                                        Unit{"tib", kKi * kKi * kKi * kKi},
                                        Unit{"tb", 1e12}};
     for (const auto& [name, factor] : kUnits) {
-        if (name == unit) return factor;
+        if (name == lower) return factor;
     }
     return std::nullopt;
 }
 
-}  // namespace
-
 std::optional<std::uint64_t> parse_memory_quantity(std::string_view text) {
     const auto number = take_number(text);
-    const auto factor = bytes_of_unit(lower_case(text));
+    const auto factor = memory_unit_bytes(text);
     if (!number || !factor) return std::nullopt;
     const double bytes = *number * *factor;
     if (bytes < 1 || bytes > kMostBytes) return std::nullopt;
