@@ -56,6 +56,18 @@ in_background() {
   setsid nohup "$@" >"$log" 2>&1 </dev/null 9>&- &
   local p=$!
   echo "$p $(birth "$p")" >"$pid_file"
+  [ -z "${WA_PEER_OWNER:-}" ] || watch_owner "$p"
+}
+# watch_owner PID: a test's instance (WA_PEER_OWNER: the test's process) ends, and is removed, when its owner is gone, in
+# whatever way. The watcher goes with the peer.
+watch_owner() {
+  local b o=$WA_PEER_OWNER ob
+  b=$(birth "$1"); ob=$(birth "$o")
+  export -f birth
+  setsid nohup bash -c 'while [ "$(birth "$1")" = "$2" ]; do
+      if [ "$(birth "$3")" != "$4" ]; then exec "$5/stop" "$6" --purge; fi
+      sleep 2
+    done' watch-peer "$1" "$b" "$o" "$ob" "$here" "$instance" >/dev/null 2>&1 </dev/null 9>&- &
 }
 # stop_peer [SECONDS]: TERM to the process group, KILL after the wait. A stopped one (SIGSTOP) is woken to hear it.
 stop_peer() {
