@@ -1,0 +1,150 @@
+// HTTP client on the event loop: libcurl's multi interface, its sockets and its timer served by Asio.
+//
+// Threading: everything on the io_context's one thread. Nothing is called from inside send(), stream() or a destructor;
+// every callback comes from the loop on its own, so it may destroy its call or the whole client.
+// What it never does: follow a redirect, use a proxy or a .netrc file, speak anything but HTTP/1.1 over http and
+// https, undo a content encoding, start a thread for a name (names are looked up once, by Asio's resolver, and kept for
+// a short while). Certificates are read again when their files change; connections made with older ones are not used
+// any more.
+// Errors: kUnavailable (cannot be reached, broken off; retryable), kTimeout (retryable), kNotAllowed (TLS refused; not
+// retryable), kLimitExceeded (answer too large; too many calls, which is retryable), kMalformed (not HTTP),
+// kInvalidArgument (the request). An answer of any status is a Response, not an error. Messages name method, host and
+// path, never credentials, queries, headers or bodies.
+// Rules: style/stack.md section 4.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "http_client/name_cache.h"
+
+namespace wa::http {
+
+struct Header {
+    std::string name{};
+    std::string value{};
+
+    friend bool operator==(const Header&, const Header&) = default;
+};
+
+struct TlsOptions {
+    bool verify = true;         // certificate and host name
+    std::string ca_file{};      // PEM; empty = what the machine trusts
+    std::string client_cert{};  // PEM, with the chain; needs client_key
+    std::string client_key{};   // PEM
+
+    friend bool operator==(const TlsOptions&, const TlsOptions&) = default;
+};
+
+struct Request {
+    std::string method = "GET";
+    // http or https. "user:password@" becomes an Authorization header, unless `headers` has one.
+    std::string url{};
+    std::vector<Header> headers{};
+    std::string body{};
+    Duration connect_timeout = std::chrono::seconds(5);  // name, TCP and TLS
+    Duration timeout = std::chrono::seconds(10);         // the whole call, from send(); zero = none (streams)
+    Duration silence_timeout{};                          // no byte for so long, to a few seconds; zero = none
+    std::size_t max_response_bytes = 1ULL << 20U;        // of the body
+    std::string unix_socket{};                           // path; then the URL's host is only the Host header
+    std::optional<TlsOptions> tls{};                     // in place of the client's
+    // A connection kept from an earlier call may turn out to be dead; the call is then sent once more on a new one.
+    // True = only a new connection, so that the other side gets the request at most once.
+    bool fresh_connection = false;
+};
+
+struct Response {
+    int status = 0;
+    std::vector<Header> headers{};  // names in lower case
+    std::string body{};
+
+    // The first value of a header, empty when there is none. `name` in lower case.
+    [[nodiscard]] std::string_view header(std::string_view name) const;
+};
+
+// What a Retry-After header asks for (seconds or a date), at most one hour.
+[[nodiscard]] std::optional<std::chrono::milliseconds> retry_after(const Response& response, EpochMillis now);
+
+using Completion = std::function<void(Result<Response>)>;
+
+// A body that is handed on as it comes.
+struct StreamReader {
+    std::function<void(const Response&)> head{};  // once, before the first bytes; may be empty
+    // False: nothing more until Call::resume(). The other side is slowed down; at most some 64 KiB are held meanwhile.
+    std::function<bool(std::string_view)> chunk{};
+};
+
+class Transfer;
+
+// A call under way. Destroying it cancels: nothing is called any more. Empty after a move.
+class [[nodiscard]] Call {
+public:
+    Call() = default;
+    explicit Call(std::shared_ptr<Transfer> transfer) : transfer_(std::move(transfer)) {}
+    Call(Call&& other) noexcept : transfer_(std::move(other.transfer_)) {}
+    Call& operator=(Call&& other) noexcept;
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call();
+
+    void cancel();
+    // After chunk() said false.
+    void resume();
+    // Neither ended nor cancelled.
+    [[nodiscard]] bool active() const;
+
+private:
+    std::shared_ptr<Transfer> transfer_;
+};
+
+struct ClientOptions {
+    std::string user_agent = "worker-agents";
+    TlsOptions tls{};
+    long idle_connections = 64;                // kept for later calls
+    long connections = 1024;                   // at a time; further calls wait for one
+    long connections_per_host = 0;             // 0 = as many as above
+    std::size_t calls = 8192;                  // in hand; more are refused
+    std::size_t max_header_bytes = 65'536;     // of an answer, all header lines together
+    std::chrono::seconds connection_age{300};  // older ones are closed when their call ends: addresses change
+    NameCacheOptions names{};
+};
+
+struct ClientStats {
+    std::uint64_t calls = 0;        // begun
+    std::uint64_t connections = 0;  // made
+    std::uint64_t lookups = 0;      // of names, really asked
+    std::size_t in_flight = 0;
+};
+
+class Client {
+public:
+    // `loop` and `clock` must outlive the client; calls and callbacks need not be gone when it is destroyed.
+    // `lookup` answers for names; empty = the system's resolver.
+    Client(boost::asio::io_context& loop, const Clock& clock, ClientOptions options,
+           std::unique_ptr<NameLookup> lookup = nullptr);
+    // Cancels everything; no callback comes after it.
+    ~Client();
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+
+    // `done` is called once, unless the call is cancelled before.
+    Call send(Request request, Completion done);
+    // The same with the body given to `reader` as it comes; the final Response has an empty body. `done` comes after
+    // the last chunk was taken.
+    Call stream(Request request, StreamReader reader, Completion done);
+    [[nodiscard]] ClientStats stats() const;
+
+private:
+    std::shared_ptr<class Core> core_;
+};
+
+}  // namespace wa::http

@@ -1,0 +1,657 @@
+#include "http_client/http_client.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <boost/asio/post.hpp>
+#include <filesystem>
+#include <optional>
+
+#include "http_client/testing/raw_server.h"
+#include "http_client/url.h"
+
+namespace wa::http {
+namespace {
+
+namespace asio = boost::asio;
+using testing::RawServer;
+using testing::Reaction;
+using testing::reply;
+using testing::reply_text;
+using testing::run_for;
+using testing::run_until;
+using testing::Seen;
+using Then = Reaction::Then;
+using std::chrono::milliseconds;
+
+// Answers from a table, after a moment; counts.
+class TableLookup final : public NameLookup {
+public:
+    explicit TableLookup(asio::io_context& loop) : loop_(loop) {}
+    void lookup(const std::string& host, std::function<void(Result<Addresses>)> done) override {
+        ++asked;
+        auto timer = std::make_shared<asio::steady_timer>(loop_, delay);
+        timer->async_wait([timer, host, done = std::move(done), table = table](const auto&) {
+            const auto found = table.find(host);
+            if (found != table.end()) return done(found->second);
+            done(tl::unexpected(
+                make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService, "http", "no such name")));
+        });
+    }
+    std::map<std::string, Addresses> table;
+    milliseconds delay{5};
+    int asked = 0;
+
+private:
+    asio::io_context& loop_;
+};
+
+class HttpClientTest : public ::testing::Test {
+protected:
+    void SetUp() override { make_client({}); }
+    void make_client(ClientOptions options) {
+        auto lookup = std::make_unique<TableLookup>(loop);
+        names = lookup.get();
+        client.emplace(loop, clock, std::move(options), std::move(lookup));
+    }
+    Result<Response> ask(Request request) {
+        std::optional<Result<Response>> answer;
+        const Call call = client->send(std::move(request), [&](Result<Response> got) { answer = std::move(got); });
+        EXPECT_FALSE(answer.has_value()) << "never from inside send()";
+        EXPECT_TRUE(run_until(loop, [&] { return answer.has_value(); }));
+        return answer ? *answer : fail(ErrorCode::kInternal, "test", "no answer came");
+    }
+    Result<Response> get(const std::string& url) { return ask({.url = url}); }
+
+    SystemClock clock;
+    asio::io_context loop;
+    TableLookup* names = nullptr;
+    std::optional<Client> client;
+};
+
+TEST_F(HttpClientTest, SendsAndReceives) {
+    RawServer server(loop, [](const Seen&) { return reply(201, "hello", "X-Thing: A\r\nx-thing: B\r\n"); });
+    const auto answer = ask({.method = "POST",
+                             .url = server.url("/a%20b?c=d#fragment"),
+                             .headers = {{"X-One", "1"}, {"X-Empty", ""}},
+                             .body = std::string("a\0b", 3)});
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(answer->status, 201);
+    EXPECT_EQ(answer->body, "hello");
+    EXPECT_EQ(answer->header("x-thing"), "A");
+    const Seen& seen = server.seen().at(0);
+    EXPECT_EQ(seen.method, "POST");
+    EXPECT_EQ(seen.target, "/a%20b?c=d");
+    EXPECT_EQ(seen.body, std::string("a\0b", 3));
+    EXPECT_EQ(seen.headers.at("x-one"), "1");
+    EXPECT_EQ(seen.headers.at("x-empty"), "");
+    EXPECT_EQ(seen.headers.at("user-agent"), "worker-agents");
+    EXPECT_FALSE(seen.headers.contains("content-type"));
+    EXPECT_FALSE(seen.headers.contains("expect"));
+}
+
+TEST_F(HttpClientTest, EveryMethodGoesOutAsItIs) {
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    for (const char* method : {"GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"}) {
+        ASSERT_TRUE(ask({.method = method, .url = server.url(), .body = "x"})) << method;
+        EXPECT_EQ(server.seen().back().method, method);
+        EXPECT_EQ(server.seen().back().body, "x");
+    }
+    const auto head = ask({.method = "HEAD", .url = server.url()});
+    ASSERT_TRUE(head);
+    EXPECT_EQ(server.seen().back().method, "HEAD");
+    ASSERT_TRUE(ask({.method = "POST", .url = server.url()}));
+    EXPECT_EQ(server.seen().back().headers.at("content-length"), "0");
+}
+
+TEST_F(HttpClientTest, HeadHasALengthButNoBody) {
+    RawServer server(
+        loop, [](const Seen&) { return Reaction{.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"}; });
+    const auto answer = ask({.method = "HEAD", .url = server.url()});
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(answer->body, "");
+}
+
+TEST_F(HttpClientTest, KeepsConnections) {
+    RawServer server(loop, [](const Seen&) { return reply(200, "x"); });
+    for (int i = 0; i < 20; ++i)
+        ASSERT_TRUE(get(server.url()));
+    EXPECT_EQ(server.connections(), 1U);
+    EXPECT_EQ(client->stats().connections, 1U);
+    EXPECT_EQ(client->stats().calls, 20U);
+    EXPECT_EQ(client->stats().in_flight, 0U);
+}
+
+TEST_F(HttpClientTest, AFreshConnectionOnRequest) {
+    RawServer server(loop, [](const Seen&) { return reply(200, "x"); });
+    ASSERT_TRUE(get(server.url()));
+    ASSERT_TRUE(ask({.url = server.url(), .fresh_connection = true}));
+    EXPECT_EQ(server.connections(), 2U);
+}
+
+TEST_F(HttpClientTest, ADeadKeptConnectionIsReplaced) {
+    RawServer server(loop, [](const Seen&) { return reply(200, "x"); });
+    ASSERT_TRUE(get(server.url()));
+    server.drop_connections();
+    const auto answer = get(server.url());
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(server.connections(), 2U);
+}
+
+TEST_F(HttpClientTest, KeptConnectionsAreBounded) {
+    make_client({.idle_connections = 4});
+    RawServer server(loop,
+                     [](const Seen&) { return Reaction{.bytes = reply_text(200, "x"), .delay = milliseconds(100)}; });
+    int answers = 0;
+    std::vector<Call> calls;
+    for (int i = 0; i < 40; ++i)
+        calls.push_back(
+            client->send({.url = server.url()}, [&](const Result<Response>& got) { answers += got ? 1 : 0; }));
+    ASSERT_TRUE(run_until(loop, [&] { return answers == 40; }));
+    EXPECT_GT(server.most_at_once(), 20U);
+    EXPECT_TRUE(run_until(loop, [&] { return server.open_connections() <= 4; }));
+}
+
+TEST_F(HttpClientTest, NoMoreConnectionsThanAllowed) {
+    make_client({.connections = 8});
+    RawServer server(loop,
+                     [](const Seen&) { return Reaction{.bytes = reply_text(200, "x"), .delay = milliseconds(20)}; });
+    int answers = 0;
+    std::vector<Call> calls;
+    for (int i = 0; i < 64; ++i)
+        calls.push_back(
+            client->send({.url = server.url()}, [&](const Result<Response>& got) { answers += got ? 1 : 0; }));
+    ASSERT_TRUE(run_until(loop, [&] { return answers == 64; }));
+    EXPECT_LE(server.most_at_once(), 8U);
+}
+
+TEST_F(HttpClientTest, AThousandAtOnce) {
+    RawServer server(loop, [](const Seen& seen) {
+        return Reaction{.bytes = reply_text(200, seen.target), .delay = milliseconds(200)};
+    });
+    int right = 0;
+    int answers = 0;
+    std::vector<Call> calls;
+    for (int i = 0; i < 1000; ++i) {
+        const std::string path = "/" + std::to_string(i);
+        calls.push_back(client->send({.url = server.url(path), .timeout = std::chrono::seconds(60)},
+                                     [&, path](const Result<Response>& got) {
+                                         ++answers;
+                                         right += got && got->body == path ? 1 : 0;
+                                     }));
+    }
+    EXPECT_EQ(client->stats().in_flight, 1000U);
+    ASSERT_TRUE(run_until(loop, [&] { return answers == 1000; }, std::chrono::seconds(60)));
+    EXPECT_EQ(right, 1000);
+}
+
+TEST_F(HttpClientTest, TooManyCallsAreRefused) {
+    make_client({.calls = 3});
+    RawServer server(loop, [](const Seen&) { return Reaction{.then = Then::kHold}; });
+    std::vector<Call> calls;
+    for (int i = 0; i < 3; ++i)
+        calls.push_back(client->send({.url = server.url()}, [](const Result<Response>&) {}));
+    const auto refused = get(server.url());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kLimitExceeded);
+    EXPECT_TRUE(refused.error().retryable());
+    calls.clear();
+    server.set_serve([](const Seen&) { return reply(200, ""); });
+    EXPECT_TRUE(get(server.url()));
+}
+
+TEST_F(HttpClientTest, AnsweredSlowlyByteForByte) {
+    RawServer server(
+        loop, [](const Seen&) { return Reaction{.bytes = reply_text(200, "slow"), .byte_pause = milliseconds(1)}; });
+    const auto answer = get(server.url());
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(answer->body, "slow");
+}
+
+TEST_F(HttpClientTest, HeadersThatTakeTooLong) {
+    RawServer server(
+        loop, [](const Seen&) { return Reaction{.bytes = reply_text(200, "slow"), .byte_pause = milliseconds(100)}; });
+    const auto answer = ask({.url = server.url("/slow"), .timeout = milliseconds(300)});
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kTimeout);
+    EXPECT_TRUE(answer.error().retryable());
+    EXPECT_NE(answer.error().message.find("/slow"), std::string::npos);
+}
+
+TEST_F(HttpClientTest, NoAnswerAtAll) {
+    RawServer server(loop, [](const Seen&) { return Reaction{.then = Then::kHold}; });
+    const auto answer = ask({.url = server.url(), .timeout = milliseconds(200)});
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kTimeout);
+    EXPECT_TRUE(run_until(loop, [&] { return server.open_connections() == 0; })) << "the connection is given up";
+}
+
+TEST_F(HttpClientTest, SilenceInTheMiddle) {
+    RawServer server(loop, [](const Seen&) {
+        return Reaction{.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", .then = Then::kHold};
+    });
+    const auto answer =
+        ask({.url = server.url(), .timeout = Duration::zero(), .silence_timeout = std::chrono::seconds(1)});
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kTimeout);
+}
+
+TEST_F(HttpClientTest, BrokenOff) {
+    for (const Then then : {Then::kReset, Then::kClose}) {
+        RawServer server(loop, [&](const Seen&) {
+            return Reaction{.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", .then = then};
+        });
+        const auto answer = get(server.url());
+        ASSERT_FALSE(answer);
+        EXPECT_EQ(answer.error().code, ErrorCode::kUnavailable);
+        EXPECT_TRUE(answer.error().retryable());
+        EXPECT_EQ(answer.error().fault, Fault::kService);
+    }
+}
+
+TEST_F(HttpClientTest, AnEndlessBodyIsCut) {
+    RawServer server(loop, [](const Seen& seen) {
+        const bool chunked = seen.target == "/chunked";
+        return Reaction{
+            .bytes = chunked ? "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" : "HTTP/1.1 200 OK\r\n\r\n",
+            .then = Then::kFlood,
+            .flood = (chunked ? "1000\r\n" : "") + std::string(4096, 'x') + (chunked ? "\r\n" : "")};
+    });
+    for (const char* path : {"/chunked", "/until-end"}) {
+        const auto answer = ask({.url = server.url(path), .max_response_bytes = 100'000});
+        ASSERT_FALSE(answer) << path;
+        EXPECT_EQ(answer.error().code, ErrorCode::kLimitExceeded) << path;
+        EXPECT_FALSE(answer.error().retryable()) << path;
+    }
+}
+
+TEST_F(HttpClientTest, ADeclaredLengthIsBelievedAtOnce) {
+    RawServer server(loop, [](const Seen&) {
+        return Reaction{.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n", .then = Then::kHold};
+    });
+    const auto answer = ask({.url = server.url(), .max_response_bytes = 100});
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kLimitExceeded);
+}
+
+TEST_F(HttpClientTest, ABodyOfExactlyTheLimit) {
+    RawServer server(loop, [](const Seen&) { return reply(200, std::string(100, 'x')); });
+    EXPECT_TRUE(ask({.url = server.url(), .max_response_bytes = 100}));
+    EXPECT_FALSE(ask({.url = server.url(), .max_response_bytes = 99}));
+}
+
+TEST_F(HttpClientTest, AFloodOfHeadersIsCut) {
+    RawServer server(loop, [](const Seen& seen) {
+        if (seen.target == "/many") {
+            std::string lines = "HTTP/1.1 200 OK\r\n";
+            for (int i = 0; i < 1000; ++i)
+                lines += "X: y\r\n";
+            return Reaction{.bytes = lines, .then = Then::kHold};
+        }
+        if (seen.target == "/interim")
+            return Reaction{.bytes = "HTTP/1.1 103 Early Hints\r\nX: " + std::string(1000, 'x') + "\r\n\r\n",
+                            .then = Then::kFlood,
+                            .flood = "HTTP/1.1 103 Early Hints\r\nX: " + std::string(1000, 'x') + "\r\n\r\n"};
+        return Reaction{.bytes = "HTTP/1.1 200 OK\r\nX: " + std::string(90'000, 'x') + "\r\n", .then = Then::kHold};
+    });
+    for (const char* path : {"/many", "/long", "/interim"}) {
+        const auto answer = get(server.url(path));
+        ASSERT_FALSE(answer) << path;
+        EXPECT_EQ(answer.error().code, ErrorCode::kLimitExceeded) << path << answer.error().describe();
+    }
+}
+
+TEST_F(HttpClientTest, InterimAnswersAreSkipped) {
+    RawServer server(loop, [](const Seen&) {
+        return Reaction{.bytes = "HTTP/1.1 103 Early\r\nX-Early: 1\r\n\r\n" + reply_text(200, "x", "X-Late: 1\r\n")};
+    });
+    const auto answer = get(server.url());
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->status, 200);
+    EXPECT_EQ(answer->header("x-early"), "");
+    EXPECT_EQ(answer->header("x-late"), "1");
+}
+
+TEST_F(HttpClientTest, NotHttp) {
+    RawServer server(loop, [](const Seen&) { return Reaction{.bytes = "SSH-2.0-x\r\n", .then = Then::kClose}; });
+    const auto answer = get(server.url());
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kMalformed);
+    EXPECT_FALSE(answer.error().retryable());
+}
+
+TEST_F(HttpClientTest, RedirectsAreNotFollowed) {
+    RawServer server(loop, [](const Seen&) { return reply(302, "", "Location: /elsewhere\r\n"); });
+    const auto answer = get(server.url());
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->status, 302);
+    EXPECT_EQ(answer->header("location"), "/elsewhere");
+    EXPECT_EQ(server.seen().size(), 1U);
+}
+
+TEST_F(HttpClientTest, NobodyListens) {
+    std::string url;
+    {
+        const RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+        url = server.url("/path");
+    }
+    const auto answer = get(url);
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kUnavailable);
+    EXPECT_TRUE(answer.error().retryable());
+}
+
+TEST_F(HttpClientTest, CredentialsBecomeAHeaderAndAreNeverSaid) {
+    RawServer server(loop, [](const Seen&) { return Reaction{.then = Then::kReset}; });
+    const std::string place = "127.0.0.1:" + std::to_string(server.port());
+    const auto answer = get("http://user:s%40cret@" + place + "/x?token=hidden");
+    ASSERT_FALSE(answer);
+    const std::string said = answer.error().describe();
+    EXPECT_EQ(said.find("cret"), std::string::npos) << said;
+    EXPECT_EQ(said.find("user"), std::string::npos) << said;
+    EXPECT_EQ(said.find("hidden"), std::string::npos) << said;
+    EXPECT_NE(said.find(place), std::string::npos) << said;
+    EXPECT_EQ(server.seen().at(0).headers.at("authorization"), "Basic dXNlcjpzQGNyZXQ=");
+    EXPECT_EQ(server.seen().at(0).target, "/x?token=hidden");
+    server.set_serve([](const Seen&) { return reply(200, ""); });
+    ASSERT_TRUE(ask({.url = "http://a:b@" + place, .headers = {{"Authorization", "Bearer t"}}}));
+    EXPECT_EQ(server.seen().back().headers.at("authorization"), "Bearer t");
+}
+
+TEST_F(HttpClientTest, BadRequestsAreRefusedHere) {
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    const auto refused = [&](Request request) {
+        const auto answer = ask(std::move(request));
+        return !answer && answer.error().code == ErrorCode::kInvalidArgument && !answer.error().retryable();
+    };
+    for (const char* url : {"", "ftp://127.0.0.1/", "file:///etc/passwd", "127.0.0.1:80", "http://", "http://a b/",
+                            "http://h:99999/", "http://h:0/", "http://h\xC3\xA4/", "gopher://x"})
+        EXPECT_TRUE(refused({.url = url})) << url;
+    EXPECT_TRUE(refused({.method = "GET /x HTTP/1.1\r\nX: ", .url = server.url()}));
+    EXPECT_TRUE(refused({.method = "", .url = server.url()}));
+    EXPECT_TRUE(refused({.url = server.url(), .headers = {{"X", "a\r\nY: b"}}}));
+    EXPECT_TRUE(refused({.url = server.url(), .headers = {{"X: a\r\nY", "b"}}}));
+    EXPECT_TRUE(refused({.url = server.url(), .unix_socket = std::string(200, 'x')}));
+    EXPECT_EQ(server.connections(), 0U);
+}
+
+TEST_F(HttpClientTest, NamesAreLookedUpOnceAndKept) {
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    names->table["service.test"] = {"127.0.0.1"};
+    names->delay = milliseconds(50);
+    const std::string url = "http://service.test:" + std::to_string(server.port()) + "/";
+    int answers = 0;
+    std::vector<Call> calls;
+    for (int i = 0; i < 100; ++i)
+        calls.push_back(client->send({.url = url}, [&](const Result<Response>& got) { answers += got ? 1 : 0; }));
+    ASSERT_TRUE(run_until(loop, [&] { return answers == 100; }));
+    ASSERT_TRUE(get(url));
+    EXPECT_EQ(names->asked, 1);
+    EXPECT_EQ(server.seen().at(0).headers.at("host"), "service.test:" + std::to_string(server.port()));
+}
+
+TEST_F(HttpClientTest, AFullNameWithItsDotStaysOffLibcurlsResolver) {
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    names->table["service.test."] = {"127.0.0.1"};
+    EXPECT_TRUE(get("http://service.test.:" + std::to_string(server.port()) + "/"));
+}
+
+TEST_F(HttpClientTest, AddressesThatDoNotAnswerAreAskedAnew) {
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    names->table["service.test"] = {"127.0.0.9"};  // nobody listens there
+    const std::string url = "http://service.test:" + std::to_string(server.port()) + "/";
+    EXPECT_FALSE(get(url));
+    names->table["service.test"] = {"127.0.0.1"};
+    const auto answer = get(url);
+    EXPECT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(names->asked, 2);
+}
+
+TEST_F(HttpClientTest, TheSecondAddressIsTried) {
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    names->table["service.test"] = {"127.0.0.9", "127.0.0.1"};
+    EXPECT_TRUE(get("http://service.test:" + std::to_string(server.port()) + "/"));
+}
+
+TEST_F(HttpClientTest, AnUnknownName) {
+    const auto answer = get("http://nowhere.test/");
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kUnavailable);
+    EXPECT_TRUE(answer.error().retryable());
+    EXPECT_FALSE(get("http://nowhere.test/"));
+    EXPECT_EQ(names->asked, 1) << "the failure is kept for a moment";
+}
+
+TEST_F(HttpClientTest, TheSystemsResolver) {
+    const auto lookup = system_name_lookup(loop);
+    const auto resolve = [&](const std::string& name) {
+        std::optional<Result<Addresses>> answer;
+        lookup->lookup(name, [&](Result<Addresses> got) { answer = std::move(got); });
+        EXPECT_TRUE(run_until(loop, [&] { return answer.has_value(); }));
+        return answer ? *answer : fail(ErrorCode::kInternal, "test", "no answer");
+    };
+    const auto found = resolve("localhost");
+    ASSERT_TRUE(found) << found.error().describe();
+    EXPECT_THAT(*found, ::testing::Contains(::testing::AnyOf("127.0.0.1", "::1")));
+    const auto not_found = resolve(std::string(80, 'x') + ".invalid");  // longer than a label may be: nobody is asked
+    ASSERT_FALSE(not_found);
+    EXPECT_TRUE(not_found.error().retryable());
+}
+
+TEST_F(HttpClientTest, ALookUpThatTakesTooLong) {
+    names->delay = std::chrono::seconds(30);
+    const auto answer = ask({.url = "http://slow.test/", .connect_timeout = milliseconds(50)});
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kTimeout);
+}
+
+TEST_F(HttpClientTest, ForgottenNamesLeaveLibcurlToo) {
+    make_client({.names = {.names = 2}});
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    for (int i = 0; i < 10; ++i) {
+        const std::string name = "h" + std::to_string(i) + ".test";
+        names->table[name] = {"127.0.0.1"};
+        ASSERT_TRUE(get("http://" + name + ":" + std::to_string(server.port()) + "/"));
+    }
+    ASSERT_TRUE(get("http://h0.test:" + std::to_string(server.port()) + "/"));
+    EXPECT_EQ(names->asked, 11);
+}
+
+TEST_F(HttpClientTest, UnixSocket) {
+    const std::string path = "/tmp/wa-http-" + std::to_string(::getpid()) + ".sock";
+    std::filesystem::remove(path);
+    testing::RawUnixServer server(loop, path, [](const Seen& seen) { return reply(200, seen.target); });
+    const auto answer = ask({.url = "http://docker/v1.41/info", .unix_socket = path});
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(answer->body, "/v1.41/info");
+    EXPECT_EQ(server.seen().at(0).headers.at("host"), "docker");
+    EXPECT_EQ(names->asked, 0);
+    std::filesystem::remove(path);
+    const auto gone = ask({.url = "http://docker/", .unix_socket = path + "x"});
+    ASSERT_FALSE(gone);
+    EXPECT_TRUE(gone.error().retryable());
+}
+
+TEST_F(HttpClientTest, CancelledAtEachStage) {
+    names->table["service.test"] = {"127.0.0.1"};
+    names->delay = milliseconds(30);
+    RawServer server(loop, [](const Seen&) {
+        return Reaction{.bytes = reply_text(200, std::string(40, 'x')), .byte_pause = milliseconds(1)};
+    });
+    const std::string url = "http://service.test:" + std::to_string(server.port()) + "/";
+    for (int stage = 0; stage < 120; stage += 7) {
+        make_client({});
+        names->table["service.test"] = {"127.0.0.1"};
+        names->delay = milliseconds(30);
+        bool called = false;
+        {
+            Call call = client->send({.url = url}, [&](const Result<Response>&) { called = true; });
+            run_for(loop, milliseconds(stage));
+            if (called) break;
+            EXPECT_TRUE(call.active());
+            call.cancel();
+            EXPECT_FALSE(call.active());
+        }
+        run_for(loop, milliseconds(5));
+        EXPECT_FALSE(called);
+        EXPECT_EQ(client->stats().in_flight, 0U);
+    }
+}
+
+TEST_F(HttpClientTest, CancelledBetweenTheEndAndItsCallback) {
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    bool called = false;
+    Call call = client->send({.url = "ftp://x"}, [&](const Result<Response>&) { called = true; });
+    call.cancel();
+    run_for(loop, milliseconds(10));
+    EXPECT_FALSE(called);
+}
+
+TEST_F(HttpClientTest, DestroyedWithCallsUnderWay) {
+    RawServer server(loop, [](const Seen&) { return Reaction{.then = Then::kHold}; });
+    names->delay = milliseconds(30);
+    bool called = false;
+    std::vector<Call> calls;
+    for (int i = 0; i < 10; ++i) {
+        calls.push_back(client->send({.url = server.url()}, [&](const Result<Response>&) { called = true; }));
+        calls.push_back(client->send({.url = "http://x.test/"}, [&](const Result<Response>&) { called = true; }));
+    }
+    run_for(loop, milliseconds(20));
+    client.reset();
+    EXPECT_FALSE(calls.front().active());
+    run_for(loop, milliseconds(50));
+    EXPECT_FALSE(called);
+}
+
+TEST_F(HttpClientTest, DestroyedFromItsOwnCallback) {
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    bool called = false;
+    std::optional<Call> call;
+    call.emplace(client->send({.url = server.url()}, [&](const Result<Response>&) {
+        called = true;
+        call.reset();
+        client.reset();
+    }));
+    EXPECT_TRUE(run_until(loop, [&] { return called; }));
+    run_for(loop, milliseconds(5));
+}
+
+TEST_F(HttpClientTest, ACallbackMaySendTheNext) {
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    int count = 0;
+    Call call;
+    std::function<void()> next = [&] {
+        call = client->send({.url = server.url()}, [&](const Result<Response>&) {
+            if (++count < 50) next();
+        });
+    };
+    next();
+    EXPECT_TRUE(run_until(loop, [&] { return count == 50; }));
+    EXPECT_EQ(server.connections(), 1U);
+}
+
+TEST_F(HttpClientTest, StreamsWithBackpressure) {
+    std::string body;
+    for (int i = 0; i < 400'000; ++i)
+        body += static_cast<char>('a' + i % 26);
+    RawServer server(loop, [&](const Seen&) { return reply(200, body, "X-Head: 1\r\n"); });
+    std::string got;
+    std::string head;
+    std::optional<Result<Response>> done;
+    Call call;
+    bool paused = false;
+    call = client->stream({.url = server.url(), .max_response_bytes = 1 << 20},
+                          {.head = [&](const Response& response) { head = std::string(response.header("x-head")); },
+                           .chunk =
+                               [&](std::string_view bytes) {
+                                   EXPECT_FALSE(paused) << "nothing comes while it is paused";
+                                   EXPECT_LE(bytes.size(), 256U * 1024);
+                                   got += bytes;
+                                   paused = true;
+                                   return false;
+                               }},
+                          [&](Result<Response> response) { done = std::move(response); });
+    int pauses = 0;
+    while (!done && pauses < 10'000) {
+        ASSERT_TRUE(run_until(loop, [&] { return paused || done; }));
+        if (!paused) break;
+        run_for(loop, milliseconds(2));
+        EXPECT_FALSE(done.has_value()) << "the end comes after the last chunk was taken";
+        ++pauses;
+        paused = false;
+        call.resume();
+    }
+    ASSERT_TRUE(done && *done);
+    EXPECT_EQ((**done).status, 200);
+    EXPECT_EQ((**done).body, "");
+    EXPECT_EQ(head, "1");
+    EXPECT_EQ(got, body);
+    EXPECT_GT(pauses, 2);
+}
+
+TEST_F(HttpClientTest, AStreamsHeadComesBeforeItsBody) {
+    RawServer server(loop, [](const Seen&) {
+        return Reaction{.bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", .then = Then::kHold};
+    });
+    bool head = false;
+    const Call call = client->stream({.url = server.url(), .timeout = Duration::zero()},
+                                     {.head = [&](const Response& response) { head = response.status == 200; },
+                                      .chunk = [](std::string_view) { return true; }},
+                                     [](const Result<Response>&) {});
+    EXPECT_TRUE(run_until(loop, [&] { return head; }));
+}
+
+TEST_F(HttpClientTest, AStreamMayBeCancelledFromItsReader) {
+    RawServer server(loop, [](const Seen&) { return reply(200, std::string(100'000, 'x')); });
+    int chunks = 0;
+    bool done = false;
+    Call call;
+    call = client->stream({.url = server.url()},
+                          {.head = {},
+                           .chunk =
+                               [&](std::string_view) {
+                                   ++chunks;
+                                   call.cancel();
+                                   return true;
+                               }},
+                          [&](const Result<Response>&) { done = true; });
+    ASSERT_TRUE(run_until(loop, [&] { return chunks > 0; }));
+    run_for(loop, milliseconds(20));
+    EXPECT_EQ(chunks, 1);
+    EXPECT_FALSE(done);
+}
+
+TEST(RetryAfter, SecondsOrADate) {
+    const auto read = [](const char* text) {
+        return retry_after({.headers = {{"retry-after", text}}}, 784'111'777'000);
+    };
+    EXPECT_EQ(read("5"), milliseconds(5000));
+    EXPECT_EQ(read("0"), milliseconds(0));
+    EXPECT_EQ(read("99999999999"), std::chrono::hours(1));
+    EXPECT_EQ(read("-3"), milliseconds(0));
+    EXPECT_EQ(read("Sun, 06 Nov 1994 08:50:00 GMT"), milliseconds(23'000));
+    EXPECT_EQ(read("Sun, 06 Nov 1994 08:00:00 GMT"), milliseconds(0));
+    EXPECT_EQ(read("soon"), std::nullopt);
+    EXPECT_EQ(retry_after({}, 0), std::nullopt);
+}
+
+TEST(Urls, Parts) {
+    const auto url = parse_url("https://User:pa%2Fss@Example.org:8443/a/../b?q=1#f");
+    ASSERT_TRUE(url);
+    EXPECT_TRUE(url->tls);
+    EXPECT_EQ(url->port, 8443);
+    EXPECT_TRUE(url->needs_lookup);
+    EXPECT_EQ(url->authorization, "Basic VXNlcjpwYS9zcw==");
+    EXPECT_EQ(url->text.find("ss@"), std::string::npos);
+    EXPECT_EQ(url->text.find('#'), std::string::npos);
+    EXPECT_EQ(parse_url("http://[::1]:80/")->host, "::1");
+    EXPECT_FALSE(parse_url("http://[::1]:80/")->needs_lookup);
+    EXPECT_FALSE(parse_url("http://localhost/")->needs_lookup);
+    EXPECT_EQ(parse_url("http://host")->port, 80);
+    EXPECT_EQ(encode_url_part("a/b c\xC3\xA9~"), "a%2Fb%20c%C3%A9~");
+    EXPECT_EQ(join_url("http://h/base//", "/x/"), "http://h/base/x/");
+}
+
+}  // namespace
+}  // namespace wa::http

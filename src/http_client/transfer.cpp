@@ -1,0 +1,366 @@
+#include "http_client/transfer.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <limits>
+#include <utility>
+
+#include "core/codec/text.h"
+#include "http_client/core.h"
+
+namespace wa::http {
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr std::size_t kMaxHeaders = 256;
+constexpr std::size_t kHeldBytes = 65'536;
+constexpr std::size_t kMaxSocketPath = 107;
+
+std::string lower_case(std::string_view text) {
+    std::string out(text);
+    std::ranges::transform(out, out.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    return out;
+}
+
+std::string_view trimmed(std::string_view text) {
+    const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
+    while (!text.empty() && blank(text.front()))
+        text.remove_prefix(1);
+    while (!text.empty() && blank(text.back()))
+        text.remove_suffix(1);
+    return text;
+}
+
+Failure bad_request(std::string field, std::string why) {
+    Error error = make_error(ErrorCode::kInvalidArgument, Retry::kNever, Fault::kInput, "http", std::move(why));
+    error.field = std::move(field);
+    return tl::unexpected(std::move(error));
+}
+
+bool add_line(List& list, const std::string& line) {
+    curl_slist* const longer = curl_slist_append(list.get(), line.c_str());
+    if (longer == nullptr) return false;
+    static_cast<void>(list.release());
+    list.reset(longer);
+    return true;
+}
+
+// libcurl reads 0 as "no limit": anything shorter than a millisecond becomes one.
+long milliseconds(Duration duration) {
+    const std::int64_t count = std::max<std::int64_t>(1, to_millis(duration));
+    return static_cast<long>(std::min<std::int64_t>(count, std::numeric_limits<std::int32_t>::max()));
+}
+
+std::string bracketed(const std::string& address) {
+    return address.find(':') == std::string::npos ? address : "[" + address + "]";
+}
+
+}  // namespace
+
+Transfer::Transfer(asio::io_context& loop, std::weak_ptr<Core> core, Request request, StreamReader reader,
+                   bool streaming, Completion done)
+    : loop_(loop),
+      core_(std::move(core)),
+      request_(std::move(request)),
+      reader_(std::move(reader)),
+      streaming_(streaming),
+      done_(std::move(done)) {}
+
+Transfer::~Transfer() = default;
+
+Result<void> Transfer::set_up(CURL* handle, const TransferSettings& settings, TlsFiles& files,
+                              std::optional<Duration> remaining, const Addresses* addresses,
+                              const std::vector<std::string>& forgotten) {
+    easy = handle;
+    max_header_bytes_ = settings.max_header_bytes;
+    if (request_.unix_socket.size() > kMaxSocketPath)
+        return bad_request("unix_socket", "the path of the unix socket is longer than 107 bytes");
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, this);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error_text_.data());
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");  // not what the environment says
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, settings.connection_age);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, this);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
+    curl_easy_setopt(easy, CURLOPT_URL, url.text.c_str());
+    if (request_.fresh_connection) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    if (!request_.unix_socket.empty()) curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket.c_str());
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(request_.connect_timeout));
+    if (remaining) curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, milliseconds(*remaining));
+    if (request_.silence_timeout > Duration::zero()) {
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, std::max(1L, milliseconds(request_.silence_timeout) / 1000));
+    }
+    set_method();
+    set_addresses(addresses, forgotten);
+    WA_CHECKED(set_headers(settings.user_agent));
+    if (url.tls) WA_CHECKED(set_tls(request_.tls ? *request_.tls : settings.tls, files));
+    return {};
+}
+
+void Transfer::set_method() {
+    const std::string& method = request_.method;
+    if (method == "HEAD") {
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        return;
+    }
+    if (!request_.body.empty() || method == "POST" || method == "PUT" || method == "PATCH") {
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request_.body.data());
+    }
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method.c_str());
+}
+
+void Transfer::set_addresses(const Addresses* addresses, const std::vector<std::string>& forgotten) {
+    const std::string port = ":" + std::to_string(url.port);
+    for (const std::string& entry : forgotten)
+        add_line(resolve_, "-" + entry);
+    if (addresses != nullptr) {
+        std::string line = port + ":";
+        for (std::size_t i = 0; i < addresses->size(); ++i)
+            line += (i == 0 ? "" : ",") + bracketed((*addresses)[i]);
+        add_line(resolve_, url.host + line);
+        if (url.host.ends_with('.')) add_line(resolve_, url.host.substr(0, url.host.size() - 1) + line);
+    }
+    if (resolve_) curl_easy_setopt(easy, CURLOPT_RESOLVE, resolve_.get());
+}
+
+Result<void> Transfer::set_headers(const std::string& user_agent) {
+    bool type = false;
+    bool agent = false;
+    bool authorized = false;
+    for (const Header& header : request_.headers) {
+        const std::string name = lower_case(header.name);
+        type |= name == "content-type";
+        agent |= name == "user-agent";
+        authorized |= name == "authorization";
+        // "Name;" is how libcurl is told of an empty value.
+        const bool empty = trimmed(header.value).empty();
+        if (!add_line(headers_, header.name + (empty ? std::string(";") : ": " + header.value)))
+            return fail(ErrorCode::kInternal, "http", "out of memory while making a request");
+    }
+    if (!agent && !user_agent.empty()) add_line(headers_, "User-Agent: " + user_agent);
+    if (!authorized && !url.authorization.empty()) add_line(headers_, "Authorization: " + url.authorization);
+    // What libcurl would add on its own: a form's type, and a wait for 100 Continue.
+    if (!type) add_line(headers_, "Content-Type:");
+    add_line(headers_, "Expect:");
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers_.get());
+    return {};
+}
+
+Result<void> Transfer::set_file(CURLoption option, const std::string& path, TlsFiles& files) {
+    WA_TRY(const std::shared_ptr<const std::string> bytes, files.read(path));
+    // libcurl copies it, and compares it when it looks for a connection to use again: one that was made with other
+    // bytes does not fit.
+    curl_blob blob{};
+    blob.data = const_cast<char*>(bytes->data());  // only read
+    blob.len = bytes->size();
+    blob.flags = CURL_BLOB_COPY;
+    if (curl_easy_setopt(easy, option, &blob) != CURLE_OK)
+        return fail(ErrorCode::kInternal, "http", "out of memory while reading the TLS file '" + path + "'");
+    return {};
+}
+
+Result<void> Transfer::set_tls(const TlsOptions& tls, TlsFiles& files) {
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls.verify ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls.verify ? 2L : 0L);
+    if (!tls.ca_file.empty()) {
+        curl_easy_setopt(easy, CURLOPT_CAPATH, static_cast<char*>(nullptr));  // nothing but this file is trusted
+        WA_CHECKED(set_file(CURLOPT_CAINFO_BLOB, tls.ca_file, files));
+    }
+    if (!tls.client_cert.empty()) {
+        WA_CHECKED(set_file(CURLOPT_SSLCERT_BLOB, tls.client_cert, files));
+        WA_CHECKED(set_file(CURLOPT_SSLKEY_BLOB, tls.client_key.empty() ? tls.client_cert : tls.client_key, files));
+    }
+    return {};
+}
+
+std::size_t Transfer::on_header(char* bytes, std::size_t size, std::size_t count, void* self) {
+    const std::size_t length = size * count;
+    return static_cast<Transfer*>(self)->take_header({bytes, length}) ? length : 0;
+}
+
+std::size_t Transfer::on_body(char* bytes, std::size_t size, std::size_t count, void* self) {
+    return static_cast<Transfer*>(self)->take_body({bytes, size * count});
+}
+
+// False ends the transfer.
+bool Transfer::take_header(std::string_view line) {
+    header_bytes_ += line.size();
+    if (header_bytes_ > max_header_bytes_ || response_.headers.size() >= kMaxHeaders) {
+        violation_ = Violation::kHeaders;
+        return false;
+    }
+    if (head_complete_) return true;  // trailers
+    const std::string_view text = trimmed(line);
+    if (text.empty()) {
+        head_complete();
+        return violation_ == Violation::kNone;
+    }
+    if (line.starts_with("HTTP/")) {  // also after an interim answer
+        response_.headers.clear();
+        return true;
+    }
+    const std::size_t colon = text.find(':');
+    if (colon == std::string_view::npos) return true;
+    response_.headers.push_back(
+        {lower_case(trimmed(text.substr(0, colon))), std::string(trimmed(text.substr(colon + 1)))});
+    return true;
+}
+
+void Transfer::head_complete() {
+    long status = 0;
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200) return;  // interim
+    response_.status = static_cast<int>(status);
+    head_complete_ = true;
+    curl_off_t length = -1;
+    curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    if (request_.method != "HEAD" && length > 0 && static_cast<std::uint64_t>(length) > request_.max_response_bytes) {
+        violation_ = Violation::kBody;
+        return;
+    }
+    if (streaming_) deliver_soon();
+}
+
+std::size_t Transfer::take_body(std::string_view bytes) {
+    if (streaming_ && held_.size() >= kHeldBytes) {
+        curl_paused_ = true;
+        return CURL_WRITEFUNC_PAUSE;  // libcurl keeps these bytes
+    }
+    if (bytes.size() > request_.max_response_bytes - std::min(body_bytes_, request_.max_response_bytes)) {
+        violation_ = Violation::kBody;
+        return 0;
+    }
+    body_bytes_ += bytes.size();
+    (streaming_ ? held_ : response_.body) += bytes;
+    if (streaming_) deliver_soon();
+    return bytes.size();
+}
+
+std::string Transfer::what() const {
+    return clip(request_.method) + " " + url.shown;
+}
+
+Error Transfer::error_of(CURLcode code) const {
+    const auto error = [&](ErrorCode kind, Retry retry, const std::string& text) {
+        return make_error(kind, retry, Fault::kService, "http", what() + ": " + text);
+    };
+    // libcurl's own sentence says more (which address, what OpenSSL found); it names nothing secret.
+    const std::string detail = error_text_[0] != '\0' ? clip(error_text_.data(), 300) : curl_easy_strerror(code);
+    if (violation_ == Violation::kBody)
+        return error(ErrorCode::kLimitExceeded, Retry::kNever,
+                     "the answer is larger than " + std::to_string(request_.max_response_bytes) + " bytes");
+    if (violation_ == Violation::kHeaders)
+        return error(ErrorCode::kLimitExceeded, Retry::kNever, "the answer has too many or too long headers");
+    switch (code) {
+        case CURLE_OPERATION_TIMEDOUT:
+            return error(ErrorCode::kTimeout, Retry::kAfterBackoff, "no complete answer in time (" + detail + ")");
+        case CURLE_PEER_FAILED_VERIFICATION:
+        case CURLE_SSL_CERTPROBLEM:
+        case CURLE_SSL_CIPHER:
+        case CURLE_SSL_CACERT_BADFILE:
+        case CURLE_SSL_ISSUER_ERROR: return error(ErrorCode::kNotAllowed, Retry::kNever, "TLS: " + detail);
+        case CURLE_UNSUPPORTED_PROTOCOL:
+        case CURLE_WEIRD_SERVER_REPLY:
+        case CURLE_BAD_CONTENT_ENCODING:
+            return error(ErrorCode::kMalformed, Retry::kNever, "not an HTTP answer: " + detail);
+        case CURLE_URL_MALFORMAT:
+        case CURLE_BAD_FUNCTION_ARGUMENT:
+            return make_error(ErrorCode::kInvalidArgument, Retry::kNever, Fault::kInput, "http",
+                              what() + ": " + curl_easy_strerror(code));
+        default: return error(ErrorCode::kUnavailable, Retry::kAfterBackoff, detail);
+    }
+}
+
+void Transfer::ended(CURLcode code) {
+    if (code == CURLE_OK) {
+        outcome_ = Result<Response>(std::move(response_));
+    } else {
+        outcome_ = Result<Response>(tl::unexpected(error_of(code)));
+    }
+    easy = nullptr;
+    deliver_soon();
+}
+
+void Transfer::fail_with(Error error) {
+    outcome_ = Result<Response>(tl::unexpected(std::move(error)));
+    deliver_soon();
+}
+
+void Transfer::deliver_soon() {
+    if (delivery_posted_ || over_) return;
+    delivery_posted_ = true;
+    asio::post(loop_, [self = shared_from_this()] {
+        self->delivery_posted_ = false;
+        self->deliver();
+    });
+}
+
+void Transfer::deliver() {
+    if (over_ || !deliver_stream() || !outcome_) return;
+    over_ = true;
+    Completion done = std::exchange(done_, nullptr);
+    Result<Response> outcome = *std::move(outcome_);
+    release();
+    if (done) done(std::move(outcome));
+}
+
+// False while something is left that the reader has not taken, or when the call is over.
+bool Transfer::deliver_stream() {
+    if (!streaming_) return true;
+    if (head_complete_ && !head_told_) {
+        head_told_ = true;
+        Response head;
+        head.status = response_.status;
+        if (outcome_ && *outcome_) {
+            head = **outcome_;  // it has the headers by now
+        } else {
+            head.headers = response_.headers;
+        }
+        if (reader_.head) reader_.head(head);
+        if (over_) return false;
+    }
+    while (!held_.empty() && !reader_full_) {
+        const std::string chunk = std::exchange(held_, {});
+        const bool more = !reader_.chunk || reader_.chunk(chunk);
+        if (over_) return false;
+        if (!more) reader_full_ = true;
+    }
+    if (held_.empty() && !reader_full_ && curl_paused_ && easy != nullptr) {
+        curl_paused_ = false;
+        curl_easy_pause(easy, CURLPAUSE_CONT);
+    }
+    return held_.empty() && !reader_full_;
+}
+
+void Transfer::resume() {
+    if (over_ || !reader_full_) return;
+    reader_full_ = false;
+    deliver_soon();
+}
+
+void Transfer::cancel() {
+    if (over_) return;
+    over_ = true;
+    if (const auto core = core_.lock()) core->drop(*this);
+    release();
+}
+
+// What the callbacks hold may own the call itself: it goes when nothing here is used any more.
+void Transfer::release() {
+    asio::post(loop_, [self = shared_from_this(), done = std::exchange(done_, nullptr),
+                       reader = std::exchange(reader_, {})] {});
+}
+
+}  // namespace wa::http
