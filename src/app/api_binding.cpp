@@ -120,13 +120,11 @@ json::object test_check(const config::Settings& settings) {
 std::string doctor(const ApiParts& parts) {
     json::array rows;
     rows.push_back(check("config", "ok", "read and consistent"));
-    const StoreHealth store = parts.store.health();
-    rows.push_back(store.ok && !store.disk_full
-                       ? check("store", "ok",
-                               std::to_string(store.file_bytes) + " bytes, " + std::to_string(store.tickets_open) +
-                                   " open tickets")
-                       : check("store", "error", store.disk_full ? "the disk is full" : store.error,
-                               "free space or repair the disk; the store recovers by itself"));
+    for (std::vector<std::string>& row : parts.platform_checks()) {
+        constexpr std::size_t kWithFix = 4;
+        row.resize(kWithFix);
+        rows.push_back(check(row[0], row[1], std::move(row[2]), row[3]));
+    }
     rows.push_back(disk_check(parts.state_dir));
     rows.push_back(local_check(parts.isolation(), parts.settings));
     if (std::ranges::find(parts.task_types, TaskType::kTest) != parts.task_types.end())
@@ -138,7 +136,7 @@ std::string doctor(const ApiParts& parts) {
 
 admin::Routers bind_api(const ApiParts& parts) {
     admin::ApiContext context;
-    context.store = &parts.store;
+    context.store = parts.store;
     context.engine = &parts.engine;
     context.task_logs = &parts.task_logs;
     context.clock = &parts.clock;
@@ -157,6 +155,7 @@ admin::Routers bind_api(const ApiParts& parts) {
     context.facts.max_retries = static_cast<std::int32_t>(parts.settings.integer("MAX_RETRIES_PER_TICKET"));
     context.facts.started_at = parts.clock.wall_now();
     context.draining = parts.draining;
+    context.registration = parts.registration;
     context.ended_in_queue = parts.ended_in_queue;
     context.ending_under_way = parts.ending_under_way;
     context.config_json = [in_force = parts.settings_in_force] {

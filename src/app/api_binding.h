@@ -26,7 +26,7 @@ namespace wa::app {
 
 // All outlive the server.
 struct ApiParts {
-    EmbeddedStore& store;
+    EmbeddedStore* store;  // null in cluster mode
     EngineControl& engine;
     TaskLogs& task_logs;
     observability::Log& log;
@@ -45,6 +45,9 @@ struct ApiParts {
     std::function<IsolationReport()> isolation;
     std::string state_dir;
     std::function<bool()> draining;
+    // {name, status, detail, fix?} of what surrounds the engine. Background thread.
+    std::function<std::vector<std::vector<std::string>>()> platform_checks;
+    std::function<admin::Registration()> registration;  // HTTP thread
     // As in admin::ApiContext.
     std::function<void(const TicketSummary&, const Settlement&)> ended_in_queue;
     std::function<std::shared_ptr<void>()> ending_under_way;

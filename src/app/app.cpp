@@ -79,8 +79,32 @@ int run_dev(const cli::Invocation& invocation, const cli::DevCommand& command, c
     }
     const bool colours = cli::wants_colours(invocation.global.colour, console.err_is_terminal(), environment);
     const bool redraws = cli::can_redraw(console.err_is_terminal() && console.out_is_terminal(), environment);
-    Worker worker(WorkerContext{console, clock, random, std::move(*settings), read_settings, command, state_dir,
-                                colours, redraws});
+    Worker worker(WorkerContext{console, clock, random, std::move(*settings), read_settings, false, command,
+                                state_dir, {}, colours, redraws});
+    return worker.run();
+}
+
+int run_cluster(const cli::Invocation& invocation, const cli::RunCommand& command,
+                const config::Environment& environment, cli::Console& console) {
+    const SystemClock clock;
+    SystemRandom random;
+    config::GatherRequest request;
+    request.mode = config::Mode::kRun;
+    request.environment = environment;
+    request.flags = command.settings;
+    request.config_path = invocation.global.config_file;
+    if (!invocation.global.state_dir.empty()) request.flags.emplace_back("STATE_DIR", invocation.global.state_dir);
+    const auto read_settings = [request]() -> Result<config::Settings> {
+        WA_TRY(const config::Sources sources, config::gather(request));
+        return config::load_or_error(sources);
+    };
+    Result<config::Settings> settings = read_settings();
+    if (!settings) return bad_configuration(console, settings.error());
+    const auto runtime = environment.find("XDG_RUNTIME_DIR");
+    const std::string scratch = runtime != environment.end() && !runtime->second.empty() ? runtime->second : "/tmp";
+    const std::string state_dir = settings->text("STATE_DIR");
+    Worker worker(WorkerContext{console, clock, random, std::move(*settings), read_settings, true, {}, state_dir,
+                                scratch, false, false});
     return worker.run();
 }
 
@@ -106,11 +130,8 @@ int run(const std::vector<std::string>& arguments) {
     }
     if (const auto* dev = std::get_if<cli::DevCommand>(&invocation.command))
         return run_dev(invocation, *dev, environment, console);
-    if (std::holds_alternative<cli::RunCommand>(invocation.command)) {
-        console.err(
-            "worker-agents run needs Kafka, which this build does not have yet\n  fix: use worker-agents dev\n");
-        return cli::kExitBadConfig;
-    }
+    if (const auto* cluster = std::get_if<cli::RunCommand>(&invocation.command))
+        return run_cluster(invocation, *cluster, environment, console);
     const SystemClock clock;
     SystemRandom random;
     return cli::run_client(invocation, cli::ClientContext{console, clock, random, environment, build_info()});

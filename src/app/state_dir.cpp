@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -64,6 +65,26 @@ Result<StateDir> StateDir::open(const std::filesystem::path& path) {
         return io_error("cannot write " + lock_path.string(), errno);
     }
     return StateDir(std::filesystem::weakly_canonical(path, error), std::move(lock));
+}
+
+Result<StateDir> StateDir::open_scratch(const std::filesystem::path& base) {
+    const std::filesystem::path own = base / ("worker-agents-" + std::to_string(::getuid()));
+    if (::mkdir(own.c_str(), 0700) != 0 && errno != EEXIST) return io_error("cannot make " + own.string(), errno);
+    // In a folder that others may write to, this one may have been made by somebody else.
+    struct stat facts{};
+    if (::lstat(own.c_str(), &facts) != 0) return io_error("cannot look at " + own.string(), errno);
+    if (!S_ISDIR(facts.st_mode) || facts.st_uid != ::getuid() || (facts.st_mode & 0077) != 0) {
+        Error error = make_error(ErrorCode::kNotAllowed, Retry::kNever, Fault::kInput, "state",
+                                 own.string() + " is not a private folder of this user");
+        error.fix = "remove it, or name a folder with --state-dir";
+        return Failure(std::move(error));
+    }
+    constexpr int kMost = 1000;
+    for (int number = 0; number < kMost; ++number) {
+        Result<StateDir> opened = open(own / ("run-" + std::to_string(number)));
+        if (opened || opened.error().code != ErrorCode::kConflict) return opened;
+    }
+    return fail(ErrorCode::kConflict, "state", "every folder below " + own.string() + " is in use");
 }
 
 std::string StateDir::marker() const {

@@ -15,6 +15,10 @@ public:
     // Makes the folder (0700) and locks it. kConflict when another process holds it; the message names that process.
     static Result<StateDir> open(const std::filesystem::path& path);
 
+    // A folder of a worker that was given none: below `base`, in a folder that only this user can enter, the first that
+    // no other worker holds. Used again by the next one, so that nothing piles up.
+    static Result<StateDir> open_scratch(const std::filesystem::path& base);
+
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
     [[nodiscard]] std::filesystem::path database() const { return path_ / "worker.db"; }
     [[nodiscard]] std::filesystem::path socket() const { return path_ / "api.sock"; }

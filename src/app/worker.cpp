@@ -13,10 +13,12 @@
 
 #include "app/api_binding.h"
 #include "app/build_info.h"
+#include "app/cluster_platform.h"
+#include "app/embedded_platform.h"
 #include "app/examples.h"
+#include "app/instance.h"
 #include "cli/exit_codes.h"
 #include "cli/text.h"
-#include "core/codec/result_json.h"
 #include "core/codec/ticket_json.h"
 #include "plan_file/plan_file.h"
 
@@ -79,14 +81,12 @@ Worker::~Worker() {
     api_background_.reset();
     if (host_) host_->drop();
     server_.reset();
-    source_.reset();
-    sink_.reset();
-    tickets_.reset();
+    if (platform_) platform_->disconnect();
     host_.reset();
     forget_executors();
     spawner_.reset();
     task_logs_.reset();
-    store_.reset();
+    platform_.reset();
 }
 
 int Worker::failed_to_start(const Error& error) {
@@ -111,7 +111,7 @@ int Worker::run() {
     ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #endif
     if (auto opened = open_parts(); !opened) return failed_to_start(opened.error());
-    make_flow();
+    if (auto made = make_flow(); !made) return failed_to_start(made.error());
     if (auto serving = serve(); !serving) return failed_to_start(serving.error());
     for (const int number : {SIGINT, SIGTERM, SIGQUIT, SIGHUP})
         signals_.add(number);
@@ -154,7 +154,8 @@ void Worker::say_isolation(const HelperStatus& helper) {
 }
 
 Result<void> Worker::open_parts() {
-    WA_TRY(StateDir state, StateDir::open(context_.state_dir));
+    WA_TRY(StateDir state, context_.state_dir.empty() ? StateDir::open_scratch(context_.scratch_base)
+                                                      : StateDir::open(context_.state_dir));
     state_.emplace(std::move(state));
     agent_id_ = settings_.has("AGENT_ID") ? settings_.text("AGENT_ID") : uuid4(context_.random);
 
@@ -197,23 +198,23 @@ Result<void> Worker::open_parts() {
     spawner.uid_base = static_cast<std::uint32_t>(settings_.integer("LOCAL_RUNTIME_UID_BASE"));
     spawner_ = std::make_unique<Spawner>(loop_, context_.clock, std::move(spawner));
 
-    StoreOptions store;
-    store.path = state_->database();
-    store.retention.keep_ended = settings_.duration("RETENTION_DAYS");
-    store.retention.keep_tickets = settings_.integer("RETENTION_MAX_TICKETS");
-    WA_TRY(store_, EmbeddedStore::open(std::move(store), context_.clock, context_.random));
-    health_->add_liveness("store", [this]() -> std::optional<std::string> {
-        if (!store_->health().stopped) return std::nullopt;
-        return "the store has stopped";
-    });
-    health_->add_readiness("store", [this]() -> std::optional<std::string> {
-        const StoreHealth health = store_->health();
-        if (health.disk_full) return "the disk is full";
-        if (!health.ok) return health.error;
-        return std::nullopt;
-    });
-    if (store_->opened().interrupted > 0)
-        log_->warning("attempts_interrupted", {{"count", store_->opened().interrupted}});
+    PlatformParts parts{loop_,
+                        context_.clock,
+                        context_.random,
+                        settings_,
+                        *log_,
+                        *metrics_,
+                        *health_,
+                        *state_,
+                        agent_id_,
+                        [this](EngineInput input) { host_->feed(std::move(input)); },
+                        [this] { return host_ && host_->engine() ? host_->engine()->snapshot() : EngineSnapshot{}; }};
+    if (context_.cluster) {
+        platform_ = std::make_unique<ClusterPlatform>(std::move(parts));
+    } else {
+        platform_ = std::make_unique<EmbeddedPlatform>(std::move(parts));
+    }
+    WA_CHECKED(platform_->open());
     task_logs_ =
         std::make_unique<FileTaskLogs>(FileTaskLogsOptions{(state_->path() / "logs").string(), {}}, context_.clock);
     return {};
@@ -238,6 +239,7 @@ EngineOptions Worker::engine_options() const {
     options.shutdown_grace = settings_.duration("SHUTDOWN_GRACE_SECONDS");
     options.compensation_enabled = settings_.flag("COMPENSATION_ENABLED");
     options.simulation_allowed = settings_.text("SIMULATION_POLICY") != "deny";
+    platform_->adapt(options);
     return options;
 }
 
@@ -328,44 +330,35 @@ SandboxOptions Worker::sandbox_options() const {
     return options;
 }
 
-void Worker::make_flow() {
+Result<void> Worker::make_flow() {
     make_executors();
 
     log_observer_ = std::make_unique<observability::LogObserver>(*log_);
     event_feed_ = std::make_unique<observability::EventFeed>(*hub_);
     drain_watch_ = std::make_unique<DrainWatch>([this](std::string_view phase) {
         draining_ = !phase.empty();
+        platform_->draining(!phase.empty());
         if (phase == "draining") {
             drain_began_ = context_.clock.now();
             const EngineSnapshot now = host_->engine()->snapshot();
             ended_before_drain_ = now.completed + now.failed;
         }
         if (phase == "cancelling" && host_->engine()->gauges().executing > 0) cut_short_ = true;
-        if (phase == "drained") boost::asio::post(loop_, [this] { stop_now(); });
+        if (phase == "drained") boost::asio::post(loop_, [this] { leave(); });
     });
     std::vector<FlowObserver*> watching{metrics_.get(), log_observer_.get(), event_feed_.get(), drain_watch_.get()};
     if (context_.command.exit) {
         view_ = std::make_unique<DevView>(context_.console, context_.clock, context_.colours, context_.redraws);
         watching.push_back(view_.get());
     }
+    for (FlowObserver* observer : platform_->observers())
+        watching.push_back(observer);
     observers_ = std::make_unique<observability::ObserverFanout>(std::move(watching));
 
     host_ = std::make_unique<EngineHost>(loop_);
-    const Post post = [this](std::function<void()> action) { boost::asio::post(loop_, std::move(action)); };
-    const auto deliver = [this](auto input) {
-        std::visit([this](auto& value) { host_->feed(std::move(value)); }, input);
-    };
-    source_ =
-        std::make_unique<EmbeddedSource>(*store_, post, [deliver](SourceInput input) { deliver(std::move(input)); });
-    sink_ = std::make_unique<EmbeddedSink>(
-        *store_, post, [deliver](SinkInput input) { deliver(std::move(input)); },
-        EmbeddedSinkOptions{[](const ExecutionResult& result) { return write_result(result); },
-                            [](const Ticket& ticket) { return write_ticket(ticket); }, false});
-    tickets_ = std::make_unique<EmbeddedTicketService>(
-        *store_, post, [this](DependencyStatuses statuses) { host_->feed(std::move(statuses)); });
-    EnginePorts ports{
-        *source_,       *sink_,          *tickets_, *observers_,
-        context_.clock, context_.random, {},        [](std::string_view payload) { return parse_ticket(payload); }};
+    WA_CHECKED(platform_->connect());
+    EnginePorts ports{platform_->source(), platform_->sink(), platform_->tickets(), *observers_,
+                      context_.clock,      context_.random,   {},                   platform_->decoder()};
     for (const std::string& name : settings_.list("SUPPORTED_TASK_TYPES")) {
         for (Executor* executor : std::initializer_list<Executor*>{execute_.get(), test_.get()}) {
             if (parse_task_type(name) == executor->task_type())
@@ -377,6 +370,7 @@ void Worker::make_flow() {
         task_types_.push_back(type);
     }
     host_->adopt(std::make_unique<Engine>(engine_options(), std::move(ports)));
+    return {};
 }
 
 Result<void> Worker::serve() {
@@ -398,7 +392,7 @@ Result<void> Worker::serve() {
     options.on_served = [this](const net::Served& served) {
         metrics_->http_request(served.method, served.pattern, served.status, served.took);
     };
-    ApiParts parts{*store_,
+    ApiParts parts{platform_->store(),
                    *host_,
                    *task_logs_,
                    *log_,
@@ -418,6 +412,8 @@ Result<void> Worker::serve() {
                    [this] { return isolation(); },
                    state_->path().string(),
                    [this] { return draining_.load(); },
+                   [this] { return platform_->checks(); },
+                   [this] { return platform_->registration(); },
                    [this](const TicketSummary& ticket, const Settlement& ending) {
                        boost::asio::dispatch(loop_, [this, ticket, ending] { ended_in_queue(ticket, ending); });
                    },
@@ -429,6 +425,8 @@ Result<void> Worker::serve() {
     WA_TRY(server_, net::HttpServer::start(std::move(options), std::move(routers.api), std::move(routers.metrics)));
     api_background_ = std::move(routers.background);
     const net::Endpoints& at = server_->endpoints();
+    const std::string outside = at.host.empty() || at.host == "0.0.0.0" ? host_name() : at.host;
+    platform_->introduce(task_types_, "http://" + outside + ":" + std::to_string(at.port));
     const std::string host = at.host.empty() || at.host == "0.0.0.0" ? "127.0.0.1" : at.host;
     boost::json::object endpoints{{"http", "http://" + host + ":" + std::to_string(at.port)},
                                   {"metrics", "http://" + host + ":" + std::to_string(at.metrics_port) + "/metrics"},
@@ -437,7 +435,7 @@ Result<void> Worker::serve() {
     WA_CHECKED(state_->write_endpoints(boost::json::serialize(endpoints) + "\n"));
     if (!context_.command.exit) {
         context_.console.err("worker-agents " + std::string(kVersion) + "  http://" + host + ":" +
-                             std::to_string(at.port) + "  state " + state_->path().string() + "\n  token in " +
+                             std::to_string(at.port) + "  " + platform_->where() + "\n  token in " +
                              (state_->path() / "token").string() +
                              "; stop with Ctrl-C (once: finish what runs, twice: cancel and hand back)\n");
     }
@@ -466,7 +464,10 @@ void Worker::ended_in_queue(const TicketSummary& ticket, const Settlement& endin
 // The left-overs of an earlier worker are gone: from here tickets may run (cluster-rule 24).
 void Worker::begin() {
     if (finished_) return;
-    source_->start();
+    if (auto begun = platform_->begin(); !begun) {
+        fatal_ = begun.error();
+        return stop_now();
+    }
     ready_ = true;
     metrics_->started();
     log_->info("worker_agent_started", {{"agent_id", agent_id_}});
@@ -509,7 +510,7 @@ Result<void> Worker::submit_examples() {
         }
         if (view_) view_->expect(reading.plan->name, tickets);
         ++pending_submits_;
-        store_->submit(std::move(request), [this](Result<SubmitAnswer> answer) {
+        platform_->store()->submit(std::move(request), [this](Result<SubmitAnswer> answer) {
             boost::asio::post(loop_, [this, answer = std::move(answer)] {
                 --pending_submits_;
                 if (answer) return;
@@ -647,10 +648,17 @@ void Worker::every_tenth_second() {
 void Worker::maybe_finished() {
     if (!context_.command.exit || !submitted_ || pending_submits_ > 0 || draining_ || finished_) return;
     if (!host_->engine()->idle()) return;
-    if (store_->health().tickets_open > 0) return;
+    if (!platform_->all_ended()) return;
     if (*endings_under_way_ > 0) return;  // asked last: what the store just counted as ended may not be told yet
     draining_ = true;
     host_->feed(StartDrain{false, "done"});
+}
+
+// Drained: those who know this worker are told, as long as that takes no longer than it may.
+void Worker::leave() {
+    if (finished_ || leaving_) return;
+    leaving_ = true;
+    platform_->leave([this] { stop_now(); });
 }
 
 void Worker::stop_now() {
@@ -674,17 +682,15 @@ int Worker::report_and_close() {
                              " s: " + std::to_string(last.completed + last.failed - ended_before_drain_) +
                              " finished, " + std::to_string(handed_back) + " handed back\n");
     }
-    const bool all_ended = store_->health().tickets_open == 0;
+    const bool all_ended = platform_->all_ended();
     server_->stop(std::chrono::seconds(1));
     api_background_.reset();
     host_->drop();
-    source_.reset();
-    sink_.reset();
-    tickets_.reset();
+    platform_->disconnect();
     forget_executors();
     spawner_.reset();
     task_logs_.reset();
-    store_->close(drained ? StopKind::kDrained : StopKind::kUnclean);
+    platform_->close(drained);
     state_->remove_endpoints();
     log_->info("worker_agent_shutdown_complete", {{"handed_back", handed_back}});
     log_->flush(std::chrono::seconds(1));

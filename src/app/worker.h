@@ -1,4 +1,4 @@
-// The worker on one machine: every part, made in order and ended in the opposite order. This is the only place that
+// The worker: every part, made in order and ended in the opposite order. This is the only place that
 // knows all of them.
 #pragma once
 
@@ -13,12 +13,11 @@
 #include <string>
 #include <vector>
 
-#include "adapters/embedded_store/ports.h"
-#include "adapters/embedded_store/store.h"
 #include "adapters/task_logs/file_task_logs.h"
 #include "admin/background.h"
 #include "app/dev_view.h"
 #include "app/engine_host.h"
+#include "app/platform.h"
 #include "app/state_dir.h"
 #include "cli/command_line.h"
 #include "config/settings.h"
@@ -45,8 +44,10 @@ struct WorkerContext {
     Random& random;
     config::Settings settings;
     std::function<Result<config::Settings>()> read_settings;  // anew, for a reload
-    cli::DevCommand command;
+    bool cluster = false;  // `run`
+    cli::DevCommand command;  // of `dev`; as it is made otherwise
     std::string state_dir;
+    std::string scratch_base;  // where a folder is made when state_dir is empty
     bool colours = false;
     bool redraws = false;
 };
@@ -63,7 +64,8 @@ public:
 
 private:
     Result<void> open_parts();
-    void make_flow();
+    Result<void> make_flow();
+    void leave();
     void make_executors();
     void forget_executors();
     Result<void> serve();
@@ -107,7 +109,7 @@ private:
     std::unique_ptr<observability::Metrics> metrics_;
     std::unique_ptr<observability::EventHub> hub_;
     std::unique_ptr<observability::Health> health_;
-    std::unique_ptr<EmbeddedStore> store_;
+    std::unique_ptr<Platform> platform_;
     std::unique_ptr<FileTaskLogs> task_logs_;
     std::unique_ptr<Spawner> spawner_;
     std::unique_ptr<LocalRuntime> local_;
@@ -121,9 +123,6 @@ private:
     std::unique_ptr<FlowObserver> drain_watch_;
     std::unique_ptr<observability::ObserverFanout> observers_;
     std::unique_ptr<EngineHost> host_;
-    std::unique_ptr<EmbeddedSource> source_;
-    std::unique_ptr<EmbeddedSink> sink_;
-    std::unique_ptr<EmbeddedTicketService> tickets_;
     std::unique_ptr<net::HttpServer> server_;
     std::unique_ptr<admin::BackgroundThread> api_background_;
 
@@ -135,6 +134,7 @@ private:
     std::shared_ptr<std::atomic<int>> endings_under_way_ = std::make_shared<std::atomic<int>>(0);
     bool submitted_ = false;
     bool finished_ = false;
+    bool leaving_ = false;
     bool interrupted_ = false;
     bool cut_short_ = false;  // something that ran was cancelled by the drain
     const bool had_terminal_;

@@ -36,7 +36,9 @@ void Engine::on_assigned(const PartitionAssigned& assigned) {
     const bool clean = metadata && metadata->clean;
     if (!metadata) metadata = from_results(assigned.finished_by_results);
     if (!broken(Variant::kIgnoreFinishedSet)) partition.tracker.restore(*metadata);
-    if (sink_traits_.wants_offsets && !clean) partition.uncertain_below = assigned.end_at_assign;
+    if (sink_traits_.wants_offsets && !clean && !assigned.fresh) partition.uncertain_below = assigned.end_at_assign;
+    // From now on the group has commits: a partition that is added later starts at its beginning (rule 20).
+    if (sink_traits_.wants_offsets && assigned.fresh) partition.dirty = true;
     partitions_.insert_or_assign(assigned.partition, std::move(partition));
 }
 

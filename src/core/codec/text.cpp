@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 
 #include "core/codec/json_write.h"
@@ -168,6 +170,20 @@ std::string duration_text(std::chrono::milliseconds duration) {
         if (count > 0) text += std::to_string(count) + std::string(unit->name);
     }
     return text;
+}
+
+std::string iso_timestamp(std::int64_t epoch_millis) {
+    namespace ch = std::chrono;
+    const ch::sys_time<ch::milliseconds> time{ch::milliseconds(epoch_millis)};
+    const auto day = ch::floor<ch::days>(time);
+    const ch::year_month_day date(day);
+    const auto rest = (time - day).count();
+    std::array<char, 40> text{};
+    const int length = std::snprintf(
+        text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%03d000Z", static_cast<int>(date.year()),
+        static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), static_cast<int>(rest / 3'600'000),
+        static_cast<int>(rest / 60'000 % 60), static_cast<int>(rest / 1000 % 60), static_cast<int>(rest % 1000));
+    return {text.data(), static_cast<std::size_t>(std::max(0, length))};
 }
 
 bool names_secret(std::string_view name) {

@@ -39,6 +39,9 @@ inline constexpr std::size_t kClipBytes = 64;
 // "1h30m", "250ms", "0s": the shortest exact form of those that parse_duration() reads.
 [[nodiscard]] std::string duration_text(std::chrono::milliseconds duration);
 
+// ISO 8601 in UTC with microseconds: "2026-01-31T09:05:00.123000Z".
+[[nodiscard]] std::string iso_timestamp(std::int64_t epoch_millis);
+
 // True when a name says that its value is a secret (token, password, key, …): such values are never quoted.
 [[nodiscard]] bool names_secret(std::string_view name);
 

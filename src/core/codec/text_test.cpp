@@ -136,5 +136,11 @@ TEST(Text, PatternsFitInBoundedTime) {
     EXPECT_FALSE(fits_pattern(std::string(20'000, 'a'), std::string(20, '*') + "a*a*a*a*a*a*b"));
 }
 
+TEST(Text, TimesInUtc) {
+    EXPECT_EQ(iso_timestamp(0), "1970-01-01T00:00:00.000000Z");
+    EXPECT_EQ(iso_timestamp(1'767'225'600'123), "2026-01-01T00:00:00.123000Z");
+    EXPECT_EQ(iso_timestamp(951'868'799'999), "2000-02-29T23:59:59.999000Z");
+}
+
 }  // namespace
 }  // namespace wa

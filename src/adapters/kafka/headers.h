@@ -1,0 +1,70 @@
+// Headers of Kafka records: those we write and those we read. Names are matched in any case; readers never require one
+// (contract/tickets.md 2).
+//
+// On a result and a dead letter: where its ticket stood (topic, partition, offset), which attempt and which worker ended
+// it, so that any reader can drop duplicates without decoding. On a re-queued copy: where the ticket stood first, how
+// often it went round, how often a worker died over it (cluster-rules 9, 12, 14).
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "adapters/kafka/client.h"
+#include "ports/result_sink.h"
+#include "ports/ticket_source.h"
+
+namespace wa::kafka {
+
+inline constexpr const char* kSourceTopic = "x-worker-source-topic";
+inline constexpr const char* kSourcePartition = "x-worker-source-partition";
+inline constexpr const char* kSourceOffset = "x-worker-source-offset";
+inline constexpr const char* kTicketId = "x-worker-ticket-id";
+inline constexpr const char* kStatus = "x-worker-status";  // COMPLETED, FAILED
+inline constexpr const char* kAttempt = "x-worker-attempt";
+inline constexpr const char* kAgent = "x-worker-agent-id";
+inline constexpr const char* kOriginPartition = "x-worker-origin-partition";
+inline constexpr const char* kOriginOffset = "x-worker-origin-offset";
+inline constexpr const char* kRequeueRound = "x-worker-requeue-round";
+inline constexpr const char* kDeliveries = "x-worker-deliveries";
+inline constexpr const char* kTraceparent = "traceparent";
+inline constexpr const char* kPlanId = "x-neural-hive-plan-id";
+inline constexpr const char* kCorrelationId = "x-neural-hive-correlation-id";
+inline constexpr const char* kSource = "x-neural-hive-source";
+
+// Reads the headers of one message; views into it.
+class HeaderView {
+public:
+    explicit HeaderView(const rd_kafka_message_t& message);
+    // The last one of that name; nullopt when there is none.
+    [[nodiscard]] std::optional<std::string_view> text(std::string_view name) const;
+    // Digits only, within the range of the type; anything else counts as not there.
+    [[nodiscard]] std::optional<std::int64_t> number(std::string_view name) const;
+
+private:
+    const rd_kafka_headers_t* headers_ = nullptr;
+};
+
+class HeaderList {
+public:
+    HeaderList() : headers_(rd_kafka_headers_new(8)) {}
+    void add(const char* name, std::string_view value);
+    void add(const char* name, std::int64_t value);
+    // Gives them away, to a message that takes them over when it is taken.
+    [[nodiscard]] rd_kafka_headers_t* release() { return headers_.release(); }
+
+private:
+    Owned<rd_kafka_headers_t> headers_;
+};
+
+// What a result's headers say about its source.
+struct ResultOrigin {
+    std::string topic;
+    SourcePosition position;
+};
+[[nodiscard]] std::optional<ResultOrigin> result_origin(const HeaderView& headers);
+
+}  // namespace wa::kafka

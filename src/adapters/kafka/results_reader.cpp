@@ -1,0 +1,394 @@
+#include "adapters/kafka/results_reader.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <utility>
+
+namespace wa::kafka {
+namespace {
+
+constexpr Duration kQuestionTimeout = std::chrono::seconds(10);
+constexpr std::size_t kTurn = 500;               // records in one turn of the loop
+constexpr std::size_t kMaxFinished = 1'000'000;  // remembered source offsets, all partitions together
+constexpr std::size_t kMaxLookedBack = 200'000;
+constexpr std::size_t kMaxDetail = 200;
+
+std::string_view bytes_of(const void* data, std::size_t size) {
+    return data == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(data), size);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ResultsReader>> ResultsReader::make(boost::asio::io_context& loop, const Clock& clock,
+                                                           const Options& options, Listener& listener,
+                                                           DecodeEnding decode, Outputs outputs) {
+    std::unique_ptr<ResultsReader> reader(
+        new ResultsReader(loop, clock, options, listener, std::move(decode), std::move(outputs)));
+    WA_CHECKED(reader->open());
+    return reader;
+}
+
+ResultsReader::ResultsReader(boost::asio::io_context& loop, const Clock& clock, const Options& options,
+                             Listener& listener, DecodeEnding decode, Outputs outputs)
+    : loop_(loop),
+      clock_(clock),
+      options_(options),
+      listener_(listener),
+      decode_(std::move(decode)),
+      outputs_(std::move(outputs)),
+      timer_(loop) {}
+
+ResultsReader::~ResultsReader() {
+    alive_.reset();
+    timer_.cancel();
+    if (queue_) Wakeup::ignore(queue_.get());
+    if (look_back_ && look_back_->queue) Wakeup::ignore(look_back_->queue.get());
+}
+
+Result<std::unique_ptr<Client>> ResultsReader::make_client(std::string_view name) const {
+    Configuration conf(options_, name);
+    // Named, because assigning needs a name; it never joins a group and commits nothing.
+    conf.set("group.id", options_.group);
+    conf.set("enable.auto.commit", "false");
+    conf.set("enable.auto.offset.store", "false");
+    conf.set("isolation.level", "read_committed");
+    conf.set("auto.offset.reset", "earliest");
+    conf.set("enable.partition.eof", "true");
+    conf.set("fetch.wait.max.ms", "100");
+    conf.set("fetch.queue.backoff.ms", "10");
+    conf.set("queued.min.messages", "2000");
+    conf.set("queued.max.messages.kbytes", "1024");
+    return Client::make(RD_KAFKA_CONSUMER, std::move(conf), listener_);
+}
+
+Result<void> ResultsReader::open() {
+    WA_TRY(client_, make_client("results"));
+    WA_TRY(admin_, AdminCalls::make(loop_, *client_, kQuestionTimeout));
+    WA_TRY(wakeup_, Wakeup::make(loop_, [this] { serve(); }));
+    rd_kafka_poll_set_consumer(client_->raw());
+    queue_.reset(rd_kafka_queue_get_consumer(client_->raw()));
+    wakeup_->watch(queue_.get());
+    every_second();
+    return {};
+}
+
+void ResultsReader::need_from(EpochMillis created_at) {
+    const EpochMillis from = std::max<EpochMillis>(0, created_at - to_millis(options_.results_margin));
+    if (!needed_from_ || from < *needed_from_) needed_from_ = from;
+    if (!begun_) begin();
+}
+
+void ResultsReader::begin() {
+    if (beginning_) return;
+    beginning_ = true;
+    const auto again = [this, alive = std::weak_ptr<bool>(alive_)](const Error& error) {
+        if (alive.expired()) return;
+        beginning_ = false;  // every_second() tries again
+        listener_.log(Severity::kWarning, "results_reader_waits", error.describe());
+    };
+    admin_->partition_count(options_.results_topic, [this, again](Result<std::int32_t> count) {
+        if (!count) return again(count.error());
+        // Two questions: where records of that age begin, and the end, which must be asked before: a partition without
+        // such records is read from the end as it was then (cluster-rule 16).
+        std::vector<OffsetQuestion> ends;
+        std::vector<OffsetQuestion> times;
+        const EpochMillis from = *needed_from_;
+        for (PartitionId id = 0; id < *count; ++id) {
+            ends.push_back({id, RD_KAFKA_OFFSET_SPEC_LATEST});
+            times.push_back({id, from});
+        }
+        admin_->offsets(options_.results_topic, ends, [this, again, times, from](auto known_ends) {
+            if (!known_ends) return again(known_ends.error());
+            admin_->offsets(options_.results_topic, times, [this, again, from, ends = *known_ends](auto starts) {
+                if (!starts) return again(starts.error());
+                beginning_ = false;
+                begun_ = true;
+                began_from_ = from;
+                for (auto& [id, offset] : *starts) {
+                    if (offset < 0) offset = ends.contains(id) ? ends.at(id) : 0;
+                }
+                assign(*starts);
+                if (*needed_from_ < from) start_look_back();
+                ask_ends();
+            });
+        });
+    });
+}
+
+void ResultsReader::assign(const std::map<PartitionId, Offset>& starts) {
+    for (const auto& [id, offset] : starts) {
+        positions_[id].next = offset;
+        starts_[id] = offset;
+    }
+    const PartitionList list(rd_kafka_topic_partition_list_new(static_cast<int>(positions_.size())));
+    for (const auto& [id, position] : positions_)
+        rd_kafka_topic_partition_list_add(list.get(), options_.results_topic.c_str(), id)->offset = position.next;
+    if (const auto code = rd_kafka_assign(client_->raw(), list.get()); code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        listener_.log(Severity::kError, "results_reader_failed", to_error(code, "read the results").describe());
+}
+
+// A partition that is added later is read from its beginning (cluster-rule 16).
+void ResultsReader::look_for_partitions() {
+    admin_->partition_count(options_.results_topic, [this](Result<std::int32_t> count) {
+        if (!count || static_cast<std::size_t>(*count) <= positions_.size()) return;
+        std::map<PartitionId, Offset> added;
+        for (PartitionId id = 0; id < *count; ++id) {
+            if (!positions_.contains(id)) added[id] = 0;
+        }
+        assign(added);
+        ask_ends();
+    });
+}
+
+void ResultsReader::serve() {
+    const std::weak_ptr<bool> alive = alive_;
+    for (std::size_t taken = 0; taken < kTurn; ++taken) {
+        const Message message(rd_kafka_consumer_poll(client_->raw(), 0));
+        if (!message) return check_caught_up();
+        take(*message);
+        if (alive.expired()) return;
+    }
+    check_caught_up();
+    if (alive.expired()) return;
+    boost::asio::post(loop_, [this, alive] {
+        if (!alive.expired()) serve();
+    });
+}
+
+void ResultsReader::take(const rd_kafka_message_t& message) {
+    const auto found = positions_.find(message.partition);
+    if (message.err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        if (found != positions_.end()) found->second.next = std::max(found->second.next, message.offset);
+        return;
+    }
+    if (message.err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return listener_.log(Severity::kWarning, "results_reader_error",
+                             to_error(message.err, "read the results", rd_kafka_message_errstr(&message)).describe());
+    }
+    if (found != positions_.end()) found->second.next = std::max(found->second.next, message.offset + 1);
+    const HeaderView headers(message);
+    const std::string_view key = bytes_of(message.key, message.key_len);
+    if (const auto origin = result_origin(headers); origin && origin->topic == options_.tickets_topic)
+        remember(*origin);
+    tell_ending(message, headers, key);
+}
+
+void ResultsReader::tell_ending(const rd_kafka_message_t& message, const HeaderView& headers, std::string_view key) {
+    if (key.empty()) return;
+    EndingSeen ending;
+    ending.ticket_id = std::string(key);
+    rd_kafka_timestamp_type_t kind = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    ending.at = rd_kafka_message_timestamp(&message, &kind);
+    if (const auto status = headers.text(kStatus)) {
+        ending.completed = *status == "COMPLETED";
+        if (!ending.completed) ending.detail = std::string(*status);
+    } else {
+        auto decoded = decode_(bytes_of(message.payload, message.len));
+        if (!decoded) return;
+        ending.completed = decoded->completed;
+        ending.detail = std::move(decoded->detail);
+    }
+    if (ending.detail.size() > kMaxDetail) ending.detail.resize(kMaxDetail);
+    outputs_.ending(std::move(ending));
+}
+
+void ResultsReader::remember(const ResultOrigin& origin) {
+    if (finished_[origin.position.partition].insert(origin.position.offset).second) ++finished_count_;
+    // The oldest go first: they are below what anybody commits.
+    while (finished_count_ > kMaxFinished) {
+        auto longest = std::max_element(finished_.begin(), finished_.end(), [](const auto& a, const auto& b) {
+            return a.second.size() < b.second.size();
+        });
+        longest->second.erase(longest->second.begin());
+        --finished_count_;
+    }
+}
+
+std::vector<Offset> ResultsReader::finished(PartitionId partition, Offset from) const {
+    const auto found = finished_.find(partition);
+    if (found == finished_.end()) return {};
+    return {found->second.lower_bound(from), found->second.end()};
+}
+
+void ResultsReader::when_caught_up(std::function<void()> done) {
+    waiters_.push_back(Waiter{clock_.now(), std::move(done)});
+    ask_ends();
+}
+
+void ResultsReader::ask_ends() {
+    if (!begun_) return;
+    if (asking_) {
+        ask_again_ = true;
+        return;
+    }
+    asking_ = true;
+    std::vector<OffsetQuestion> questions;
+    for (const auto& [id, position] : positions_)
+        questions.push_back({id, RD_KAFKA_OFFSET_SPEC_LATEST});
+    admin_->offsets(options_.results_topic, questions, [this, asked_at = clock_.now()](auto ends) {
+        asking_ = false;
+        if (ends) {
+            ends_known(asked_at, *ends);
+        } else {
+            listener_.log(Severity::kDebug, "results_reader_waits", ends.error().describe());
+        }
+        if (std::exchange(ask_again_, false)) ask_ends();
+    });
+}
+
+void ResultsReader::ends_known(MonoTime asked_at, const std::map<PartitionId, Offset>& ends) {
+    ends_as_of_ = asked_at;
+    for (const auto& [id, end] : ends) {
+        if (const auto found = positions_.find(id); found != positions_.end()) found->second.end = end;
+    }
+    check_caught_up();
+}
+
+void ResultsReader::check_caught_up() {
+    if (!begun_ || look_back_ || looking_back_starts_ || ends_as_of_ == MonoTime::min()) return;
+    std::int64_t behind = 0;
+    for (const auto& [id, position] : positions_) {
+        if (position.end < 0) return;
+        behind += std::max<Offset>(0, position.end - position.next);
+    }
+    if (behind > 0) return;
+    const std::weak_ptr<bool> alive = alive_;
+    if (told_caught_up_ < ends_as_of_) {
+        told_caught_up_ = ends_as_of_;
+        outputs_.caught_up(ResultsReaderCaughtUp{ends_as_of_});
+    }
+    std::vector<Waiter> due;
+    for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
+        if (waiter->since > ends_as_of_) {
+            ++waiter;
+            continue;
+        }
+        due.push_back(std::move(*waiter));
+        waiter = waiters_.erase(waiter);
+    }
+    for (const Waiter& waiter : due) {
+        if (alive.expired()) return;
+        waiter.done();
+    }
+}
+
+void ResultsReader::every_second() {
+    timer_.expires_after(std::chrono::milliseconds(500));
+    timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const boost::system::error_code& error) {
+        if (error || alive.expired()) return;
+        if (needed_from_ && !begun_) begin();
+        if (begun_) ask_ends();
+        constexpr int kTurnsBetweenLooks = 18;
+        if (begun_ && ++seconds_ % kTurnsBetweenLooks == 0) look_for_partitions();
+        if (begun_ && !look_back_wanted_.empty()) start_look_back();
+        std::int64_t behind = 0;
+        for (const auto& [id, position] : positions_)
+            behind += std::max<Offset>(0, position.end - position.next);
+        listener_.results_behind(behind);
+        serve();  // should a wake-up ever be missed
+        if (!alive.expired()) every_second();
+    });
+}
+
+void ResultsReader::look_back(const std::vector<std::string>& ticket_ids) {
+    for (const std::string& id : ticket_ids) {
+        if (looked_back_.size() >= kMaxLookedBack) looked_back_.clear();  // they are looked for once more, no harm
+        if (looked_back_.insert(id).second) look_back_wanted_.insert(id);
+    }
+    if (begun_ && !look_back_wanted_.empty()) start_look_back();
+}
+
+// One pass at a time: what is asked for meanwhile shares the next one.
+void ResultsReader::start_look_back() {
+    if (look_back_ || looking_back_starts_) return;
+    std::vector<OffsetQuestion> questions;
+    for (const auto& [id, start] : starts_) {
+        if (start > 0) questions.push_back({id, RD_KAFKA_OFFSET_SPEC_EARLIEST});
+    }
+    const bool older_tickets = *needed_from_ < began_from_;
+    if (questions.empty()) {
+        look_back_wanted_.clear();
+        began_from_ = std::min(began_from_, *needed_from_);
+        return;
+    }
+    if (look_back_wanted_.empty() && !older_tickets) return;
+    looking_back_starts_ = true;
+    if (older_tickets) {
+        for (OffsetQuestion& question : questions)
+            question.spec = *needed_from_;
+    }
+    const bool everything = older_tickets;
+    admin_->offsets(options_.results_topic, questions, [this, everything](auto begins) {
+        looking_back_starts_ = false;
+        if (!begins) return;  // every_second() tries again
+        auto client = make_client("look-back");
+        if (!client) return listener_.log(Severity::kError, "look_back_failed", client.error().describe());
+        look_back_ = std::make_unique<LookBack>();
+        look_back_->client = std::move(*client);
+        if (!everything) look_back_->ids = std::exchange(look_back_wanted_, {});
+        const PartitionList list(rd_kafka_topic_partition_list_new(static_cast<int>(begins->size())));
+        for (const auto& [id, begin] : *begins) {
+            if (begin < 0 || begin >= starts_.at(id)) continue;
+            look_back_->until[id] = starts_.at(id);
+            look_back_->next[id] = begin;
+            rd_kafka_topic_partition_list_add(list.get(), options_.results_topic.c_str(), id)->offset = begin;
+        }
+        if (everything) {
+            // From here on the main reader counts as having begun there.
+            began_from_ = *needed_from_;
+            for (const auto& [id, begin] : look_back_->next)
+                starts_[id] = begin;
+        }
+        auto wakeup = Wakeup::make(loop_, [this] { serve_look_back(); });
+        if (!wakeup || look_back_->next.empty()) return finish_look_back();
+        look_back_->wakeup = std::move(*wakeup);
+        rd_kafka_poll_set_consumer(look_back_->client->raw());
+        look_back_->queue.reset(rd_kafka_queue_get_consumer(look_back_->client->raw()));
+        look_back_->wakeup->watch(look_back_->queue.get());
+        rd_kafka_assign(look_back_->client->raw(), list.get());
+    });
+}
+
+void ResultsReader::serve_look_back() {
+    if (!look_back_) return;
+    const std::weak_ptr<bool> alive = alive_;
+    LookBack& pass = *look_back_;
+    for (std::size_t taken = 0; taken < kTurn; ++taken) {
+        const Message message(rd_kafka_consumer_poll(pass.client->raw(), 0));
+        if (!message) break;
+        const auto next = pass.next.find(message->partition);
+        if (next == pass.next.end()) continue;
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) next->second = std::max(next->second, message->offset);
+        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+        next->second = std::max(next->second, message->offset + 1);
+        if (message->offset >= pass.until.at(message->partition)) continue;
+        const std::string_view key = bytes_of(message->key, message->key_len);
+        const HeaderView headers(*message);
+        if (const auto origin = result_origin(headers); origin && origin->topic == options_.tickets_topic)
+            remember(*origin);
+        if (!pass.ids.empty() && !pass.ids.contains(std::string(key))) continue;
+        tell_ending(*message, headers, key);
+        if (alive.expired()) return;
+    }
+    const bool over = std::all_of(pass.next.begin(), pass.next.end(),
+                                  [&](const auto& entry) { return entry.second >= pass.until.at(entry.first); });
+    // Ended from outside of its own wake-up.
+    if (over) {
+        boost::asio::post(loop_, [this, alive] {
+            if (!alive.expired() && look_back_) finish_look_back();
+        });
+        return;
+    }
+    boost::asio::post(loop_, [this, alive] {
+        if (!alive.expired() && look_back_ && rd_kafka_queue_length(look_back_->queue.get()) > 0) serve_look_back();
+    });
+}
+
+void ResultsReader::finish_look_back() {
+    if (look_back_ && look_back_->queue) Wakeup::ignore(look_back_->queue.get());
+    look_back_.reset();
+    if (!look_back_wanted_.empty() || *needed_from_ < began_from_) start_look_back();
+    check_caught_up();
+}
+
+}  // namespace wa::kafka

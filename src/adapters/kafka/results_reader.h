@@ -1,0 +1,134 @@
+// Reads the results topic: every partition, committed records only, outside any group. What it sees wakes tickets that
+// wait, recognises repeats, and tells what the last owner of a partition finished (design.md "Parking"; cluster-rules
+// 9, 12, 15, 16, 17).
+//
+// It begins where the oldest ticket in hand may need it, and looks back further, once, for what is older. Keys are
+// matched before anything is decoded.
+//
+// Threading: the loop.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "adapters/kafka/admin_calls.h"
+#include "adapters/kafka/client.h"
+#include "adapters/kafka/headers.h"
+#include "adapters/kafka/wakeup.h"
+#include "base/clock.h"
+#include "ports/ticket_service.h"
+
+namespace wa::kafka {
+
+// How a result ended its ticket, read from its bytes: for results of others, whose headers do not say it. nullopt = it
+// cannot be read.
+struct DecodedEnding {
+    bool completed = false;
+    std::string detail;
+};
+using DecodeEnding = std::function<std::optional<DecodedEnding>(std::string_view payload)>;
+
+class ResultsReader {
+public:
+    struct Outputs {
+        std::function<void(EndingSeen)> ending;
+        std::function<void(ResultsReaderCaughtUp)> caught_up;
+    };
+    static Result<std::unique_ptr<ResultsReader>> make(boost::asio::io_context& loop, const Clock& clock,
+                                                       const Options& options, Listener& listener, DecodeEnding decode,
+                                                       Outputs outputs);
+    ~ResultsReader();
+    ResultsReader(const ResultsReader&) = delete;
+    ResultsReader& operator=(const ResultsReader&) = delete;
+
+    // A ticket created at `created_at` is about to be taken: what ended since then must be known. Before the first call
+    // nothing is read.
+    void need_from(EpochMillis created_at);
+    // Calls back when everything that was committed to the results before this call has been read. Never, if the
+    // brokers stay away.
+    void when_caught_up(std::function<void()> done);
+    // Finished source offsets at or above `from` that were seen in results.
+    [[nodiscard]] std::vector<Offset> finished(PartitionId partition, Offset from) const;
+    // Somebody waits for these tickets and has not heard of them: look once through what lies before the start.
+    void look_back(const std::vector<std::string>& ticket_ids);
+
+private:
+    struct Position {
+        Offset next = 0;
+        Offset end = -1;  // stable end as of the last question; -1 = not known
+    };
+    struct Waiter {
+        MonoTime since{};
+        std::function<void()> done;
+    };
+    // A pass over what lies before the start, for some tickets.
+    struct LookBack {
+        std::unordered_set<std::string> ids;
+        std::map<PartitionId, Offset> until;
+        std::map<PartitionId, Offset> next;
+        std::unique_ptr<Client> client;
+        std::unique_ptr<Wakeup> wakeup;
+        Queue queue;
+    };
+
+    ResultsReader(boost::asio::io_context& loop, const Clock& clock, const Options& options, Listener& listener,
+                  DecodeEnding decode, Outputs outputs);
+    Result<void> open();
+    [[nodiscard]] Result<std::unique_ptr<Client>> make_client(std::string_view name) const;
+    void begin();
+    void assign(const std::map<PartitionId, Offset>& starts);
+    void look_for_partitions();
+    void serve();
+    void take(const rd_kafka_message_t& message);
+    void tell_ending(const rd_kafka_message_t& message, const HeaderView& headers, std::string_view key);
+    void ask_ends();
+    void ends_known(MonoTime asked_at, const std::map<PartitionId, Offset>& ends);
+    void check_caught_up();
+    void every_second();
+    void start_look_back();
+    void serve_look_back();
+    void finish_look_back();
+    void remember(const ResultOrigin& origin);
+
+    boost::asio::io_context& loop_;
+    const Clock& clock_;
+    const Options& options_;
+    Listener& listener_;
+    DecodeEnding decode_;
+    Outputs outputs_;
+    std::unique_ptr<Client> client_;
+    std::unique_ptr<AdminCalls> admin_;
+    std::unique_ptr<Wakeup> wakeup_;
+    Queue queue_;
+    boost::asio::steady_timer timer_;
+    std::optional<EpochMillis> needed_from_;
+    bool beginning_ = false;
+    bool begun_ = false;
+    EpochMillis began_from_ = 0;
+    std::map<PartitionId, Position> positions_;
+    std::map<PartitionId, Offset> starts_;
+    bool asking_ = false;
+    bool ask_again_ = false;
+    MonoTime ends_as_of_ = MonoTime::min();
+    MonoTime told_caught_up_ = MonoTime::min();
+    std::vector<Waiter> waiters_;
+    std::map<PartitionId, std::set<Offset>> finished_;
+    std::size_t finished_count_ = 0;
+    std::unordered_set<std::string> look_back_wanted_;
+    std::unordered_set<std::string> looked_back_;
+    std::unique_ptr<LookBack> look_back_;
+    bool looking_back_starts_ = false;
+    int seconds_ = 0;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace wa::kafka

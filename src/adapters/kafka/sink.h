@@ -1,0 +1,133 @@
+// Endings to Kafka: results, dead letters, alerts, re-queued copies and compensation tickets, and the offsets that they
+// settle, in one transaction (KAFKA_DELIVERY=exactly_once), or acknowledged first and the offsets after them
+// (at_least_once). Rules: cluster-rules 1, 2, 5-10, 12, 14.
+//
+// Threading: commit() and recover() on the loop; one thread of its own owns the producer and every transaction; answers
+// are posted to the loop.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "adapters/kafka/client.h"
+#include "adapters/kafka/headers.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "ports/result_sink.h"
+
+namespace wa::kafka {
+
+using SinkInput = std::variant<CommitResult, SinkRecovered>;
+
+class Sink final : public ResultSink {
+public:
+    struct Parts {
+        boost::asio::io_context& loop;
+        const Clock& clock;
+        Random& random;  // used on the sink's thread
+        const Options& options;
+        Listener& listener;
+        std::function<void(SinkInput)> deliver;
+        // Bytes of a result's value. Sink's thread; must not block.
+        std::function<std::string(const ExecutionResult&)> encode_result;
+        std::function<std::string(const Ticket&)> encode_ticket;
+        // The decoded form of a record that is not JSON, for dead letters; nullopt when it cannot be had.
+        std::function<std::optional<Ticket>(std::string_view payload)> decode_ticket;
+        // Of the consumer that the offsets belong to; any thread.
+        std::function<GroupMetadata()> group_metadata;
+        std::function<rd_kafka_resp_err_t(const rd_kafka_topic_partition_list_t&)> commit_offsets;
+        // Loop.
+        std::function<void(std::function<void(SinkRecovered)>)> committed_now;
+    };
+    explicit Sink(Parts parts);
+    ~Sink() override;
+
+    [[nodiscard]] SinkTraits traits() const override;
+    void commit(const CommitBatch& batch) override;
+    void recover() override;
+
+    // True once the producer has been made and, with transactions, earlier ones of its id have been ended.
+    [[nodiscard]] bool ready() const { return ready_; }
+
+private:
+    struct Outgoing {
+        std::size_t settlement = 0;  // index in the batch
+        const std::string* topic = nullptr;
+        PartitionId partition = RD_KAFKA_PARTITION_UA;
+        std::string key;
+        std::string value;
+        EpochMillis timestamp = 0;  // 0 = now
+        HeaderList headers;
+        bool is_copy = false;
+        bool is_alert = false;
+        // Filled by the delivery report.
+        bool delivered = false;
+        rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
+        Offset offset = -1;
+    };
+    enum class Step : std::uint8_t { kOk, kRetry, kAbort, kFatal };
+    struct Verdict {
+        Step step = Step::kOk;
+        std::optional<Error> error;
+        bool metadata_too_large = false;
+    };
+
+    void work();
+    Result<void> make_producer();
+    void drop_producer();
+    void keep_making_producer();
+    CommitResult settle(const CommitBatch& batch);
+    CommitResult settle_exactly_once(const CommitBatch& batch);
+    CommitResult settle_at_least_once(const CommitBatch& batch);
+    std::vector<std::unique_ptr<Outgoing>> outgoing(const CommitBatch& batch);
+    void add_result(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement) const;
+    void add_dead_letter(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement);
+    void add_copy(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement) const;
+    void add_origin(HeaderList& headers, const Settlement& settlement) const;
+    [[nodiscard]] bool topic_exists(const std::string& topic);
+    [[nodiscard]] std::vector<RejectedSettlement> without_target(const CommitBatch& batch,
+                                                                 const std::vector<std::unique_ptr<Outgoing>>& out);
+    rd_kafka_resp_err_t hand_over(Outgoing& entry);
+    Verdict produce(std::vector<std::unique_ptr<Outgoing>>& out, std::vector<RejectedSettlement>& rejected,
+                    const CommitBatch& batch);
+    Verdict send_offsets(const CommitBatch& batch);
+    Verdict commit_transaction();
+    Verdict abort_transaction();
+    [[nodiscard]] static PartitionList offsets_of(const CommitBatch& batch, const std::string& topic);
+    Verdict judge(ClientError error, std::string_view what);
+    [[nodiscard]] bool stopping() const;
+
+    Parts parts_;
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::optional<CommitBatch> waiting_;
+    bool recover_wanted_ = false;
+    std::atomic<bool> stopping_{false};
+    std::atomic<bool> ready_{false};
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+
+    // The sink's thread only.
+    std::unique_ptr<Client> producer_;
+    struct KnownTopic {
+        bool exists = false;
+        MonoTime as_of{};
+    };
+    std::map<std::string, KnownTopic> topics_;
+    // Delivered, and their offsets not yet committed (at_least_once): not sent again when the batch is.
+    std::set<std::pair<Epoch, SourcePosition>> delivered_;
+    std::map<std::string, MonoTime> alerted_;  // by ticket id
+    std::thread thread_;
+};
+
+}  // namespace wa::kafka

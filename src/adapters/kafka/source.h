@@ -1,0 +1,169 @@
+// Tickets from Kafka: one member of a consumer group (design.md "The consumer never stalls"; cluster-rules 1-3, 12, 13,
+// 18-20).
+//
+// Polling goes on whatever else waits. Backpressure is not reading the partitions' own queues; what was fetched stays
+// fetched. A partition is announced to the engine only after its committed offset and metadata are known and the
+// results reader has passed the end of the results as of the assignment. Whatever is answered later carries the
+// generation of the assignment that it was asked under, and is void in another.
+//
+// Threading: the loop.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "adapters/kafka/admin_calls.h"
+#include "adapters/kafka/client.h"
+#include "adapters/kafka/results_reader.h"
+#include "adapters/kafka/wakeup.h"
+#include "base/clock.h"
+#include "ports/result_sink.h"
+#include "ports/ticket_source.h"
+
+namespace wa::kafka {
+
+using SourceInput = std::variant<Record, PartitionAssigned, PartitionRevoked>;
+
+class Source final : public TicketSource {
+public:
+    struct Parts {
+        boost::asio::io_context& loop;
+        const Clock& clock;
+        const Options& options;
+        Listener& listener;
+        ResultsReader& results;
+        std::function<void(SourceInput)> deliver;
+        // When a ticket was created, as far as its bytes say; 0 = not known.
+        std::function<EpochMillis(std::string_view payload)> created_at;
+    };
+    static Result<std::unique_ptr<Source>> make(Parts parts);
+    ~Source() override;
+
+    // Joins the group.
+    Result<void> start();
+    void set_open(bool open) override;
+    void release(PartitionId partition, Epoch epoch) override;
+    // Leaves the group; `done` comes once, after at most `limit`. Nothing is delivered any more.
+    void close(Duration limit, std::function<void()> done);
+
+    // For commits: which member of which generation this is. Null while it is in no group (cluster-rule 2). Any thread.
+    [[nodiscard]] GroupMetadata group_metadata() const;
+    // Commits offsets outside a transaction. Blocks: not on the loop.
+    [[nodiscard]] rd_kafka_resp_err_t commit(const rd_kafka_topic_partition_list_t& offsets) const;
+    // What the brokers say is committed for the partitions that are ours now. Asks until it has an answer.
+    void committed_now(std::function<void(SinkRecovered)> answer);
+
+    // True when the group has said which partitions are ours, be it none.
+    [[nodiscard]] bool assignment_known() const { return assignment_known_; }
+    // Empty = every partition moves; else what is stuck, for people.
+    [[nodiscard]] std::string stalled() const;
+    struct PartitionState {
+        PartitionId partition = 0;
+        Offset position = 0;
+        Offset end = -1;
+    };
+    [[nodiscard]] std::vector<PartitionState> partitions() const;
+
+private:
+    enum class Stage : std::uint8_t {
+        kPeeking,    // assigned; its first record says how far back the results matter
+        kCatchingUp,  // waits for the results reader
+        kAnnounced,  // the engine has it
+        kReleasing,  // revoked; the engine lets go of it
+        kReleased,
+    };
+    struct Partition {
+        Epoch epoch = 0;
+        Stage stage = Stage::kPeeking;
+        Queue queue;
+        CommittedOffset committed;
+        bool fresh = false;  // nothing was committed for it yet
+        Offset position = 0;       // next to be read
+        Offset end = -1;           // stable end, as of the last question
+        Offset end_at_assign = 0;
+        std::deque<Message> held;  // taken from the client, not yet delivered
+        MonoTime moved{};          // when something was last read, or nothing was there to read
+        bool stalled = false;
+    };
+    // An assignment that the group made and that this side has not taken up yet.
+    struct Pending {
+        std::uint64_t generation = 0;
+        PartitionList list;
+        std::map<PartitionId, CommittedOffset> committed;
+        std::map<PartitionId, Offset> low;
+        std::map<PartitionId, Offset> end;
+    };
+    struct Revocation {
+        PartitionList list;
+        std::set<PartitionId> waiting;
+    };
+
+    explicit Source(Parts parts);
+    Result<void> open();
+    [[nodiscard]] std::shared_ptr<Client> client() const;
+    void serve();
+    bool serve_events();
+    void on_rebalance(rd_kafka_event_t& event);
+    void on_assign(const rd_kafka_topic_partition_list_t& list);
+    void on_revoke(const rd_kafka_topic_partition_list_t& list);
+    void ask_about_pending();
+    void take_up(bool with_answers);
+    [[nodiscard]] Offset starting_offset(PartitionId id, const Pending& pending, CommittedOffset& committed) const;
+    void finish_revocation();
+    void answer_unassign(const rd_kafka_topic_partition_list_t& list);
+    void lose_everything(std::string_view why);
+    [[nodiscard]] bool cooperative() const;
+    bool read_partitions();
+    bool fill(PartitionId id, Partition& partition, std::size_t most);
+    void peek(PartitionId id, Partition& partition);
+    void announce(PartitionId id, Epoch epoch);
+    void deliver(PartitionId id, Partition& partition);
+    [[nodiscard]] Record record_of(const rd_kafka_message_t& message, Epoch epoch) const;
+    void every_second();
+    void ask_ends();
+    void watch_progress();
+    void heal(PartitionId id);
+    void rejoin(std::string why);
+    void join_again();
+
+    Parts parts_;
+    // Shared with the thread that commits: it may hold the old one for a moment when the consumer is made anew.
+    std::shared_ptr<Client> client_;
+    mutable std::mutex client_mutex_;
+    std::unique_ptr<AdminCalls> admin_;
+    std::unique_ptr<Wakeup> wakeup_;
+    Queue queue_;
+    boost::asio::steady_timer timer_;
+    boost::asio::steady_timer retry_;
+    boost::asio::steady_timer closing_;
+    bool open_ = false;
+    bool serving_ = false;
+    bool serve_posted_ = false;
+    bool assignment_known_ = false;
+    bool group_had_commits_ = false;
+    bool connected_ = false;
+    Epoch next_epoch_ = 1;
+    std::uint64_t generation_ = 0;
+    std::optional<Pending> pending_;
+    std::optional<Revocation> revocation_;
+    std::map<PartitionId, Partition> partitions_;
+    std::vector<Queue> retired_;  // queues of partitions that left while they were being read
+    PartitionId turn_ = 0;        // whose turn it is to be read first
+    bool asking_ends_ = false;
+    int heals_ = 0;
+    std::function<void()> closed_;
+    std::string trouble_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace wa::kafka

@@ -1,0 +1,73 @@
+// The platform of a cluster: tickets, results and dead letters in Kafka; many workers, one group.
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "adapters/kafka/options.h"
+#include "adapters/kafka/results_reader.h"
+#include "adapters/kafka/sink.h"
+#include "adapters/kafka/source.h"
+#include "app/instance.h"
+#include "app/platform.h"
+
+namespace wa::app {
+
+// From the settings; `instance` is the stable name of this worker.
+[[nodiscard]] kafka::Options kafka_options(const config::Settings& settings, const std::string& instance,
+                                           const std::string& agent_id);
+
+class ClusterPlatform final : public Platform {
+public:
+    explicit ClusterPlatform(PlatformParts parts);
+    ~ClusterPlatform() override;
+
+    Result<void> open() override;
+    Result<void> connect() override;
+    [[nodiscard]] TicketSource& source() override { return *source_; }
+    [[nodiscard]] ResultSink& sink() override { return *sink_; }
+    [[nodiscard]] TicketService& tickets() override;
+    [[nodiscard]] std::function<Result<Ticket>(std::string_view)> decoder() override;
+    void adapt(EngineOptions& options) const override;
+    void introduce(const std::vector<TaskType>& types, const std::string& endpoint) override;
+    Result<void> begin() override;
+    void draining(bool yes) override;
+    void leave(std::function<void()> done) override;
+    void disconnect() override;
+    void close(bool /*drained*/) override {}
+    [[nodiscard]] admin::Registration registration() const override;
+    [[nodiscard]] std::vector<std::vector<std::string>> checks() override;
+    [[nodiscard]] std::string where() const override;
+
+private:
+    class Listener;
+    class Tickets;
+    void every_second();
+
+    PlatformParts parts_;
+    std::unique_ptr<InstanceSlot> slot_;
+    kafka::Options options_;
+    std::unique_ptr<Listener> listener_;
+    std::unique_ptr<kafka::ResultsReader> results_;
+    std::unique_ptr<kafka::Source> source_;
+    std::unique_ptr<kafka::Sink> sink_;
+    std::unique_ptr<Tickets> tickets_;
+    boost::asio::steady_timer timer_;
+    std::vector<TaskType> types_;
+    std::string endpoint_;
+
+    // Read by the HTTP threads.
+    struct Seen {
+        bool assignment_known = false;
+        bool connected = false;
+        bool producer_ready = false;
+        std::string stalled;
+        std::vector<kafka::Source::PartitionState> partitions;
+    };
+    mutable std::mutex seen_mutex_;
+    Seen seen_;
+};
+
+}  // namespace wa::app
