@@ -68,6 +68,51 @@ class Flow(unittest.TestCase):
                          self.kafka.ends(self.topics["tickets"]))
         harness.assert_nothing_left(self, self.workers)
 
+    def test_one_of_three_workers_is_killed_with_300_tickets_running(self):
+        many = {"MAX_CONCURRENT_TASKS": "120", "MAX_CONCURRENT_TICKETS": "150"}
+        workers = [self.worker(**many) for _ in range(3)]
+        harness.wait_until(lambda: len(self.kafka.assigned(self.group, self.topics["tickets"])) == 6 and
+                           len(self.kafka.members(self.group)) == 3, 30, 0.2)
+        tickets = [harness.ticket(["sleep", "8"]) for _ in range(300)]
+        self.kafka.produce_tickets(self.topics["tickets"], tickets, spread=lambda one: tickets.index(one) % 6)
+        harness.wait_until(lambda: sum(worker.request("GET", "/api/v1/status")[1]["active_tasks"] for worker in workers)
+                           >= 250, 60, 0.2)
+        workers[0].kill()
+        results = self.one_result_each(tickets, 120)
+        self.assertEqual({result["status"] for result in results.values()}, {"COMPLETED"})
+        for worker in workers[1:]:
+            worker.terminate()
+        for worker in workers[1:]:
+            self.assertEqual(worker.wait(), 0)
+        harness.assert_nothing_left(self, self.workers)
+
+    def test_bad_input_ends_in_the_dead_letter_topic_and_leaves_its_neighbours_alone(self):
+        self.worker()
+        good = [harness.ticket(["true"]) for _ in range(4)]
+        bad = {
+            "magic": b"\x00\x00\x00\x00\x2a" + b"\x02" * 40, "text": b"hello", "cut": b'{"ticket_id": "a', "utf8": b'{"ticket_id": "\xff"}',
+            "deep": b'{"ticket_id": "a", "parameters": ' + b"[" * 200 + b"]" * 200 + b"}", "nothing": None, "empty": b"",
+            "oversize": b'{"ticket_id": "big", "description": "' + b"x" * 1_000_000 + b'"}',
+            "type": json.dumps(harness.ticket(task_type="NONSENSE")).encode(),
+            "unserved": json.dumps(harness.ticket(task_type="COMPENSATE")).encode(),
+            "itself": json.dumps({**harness.ticket(), "ticket_id": "self", "dependencies": ["self"]}).encode()}
+        rows = []
+        for index, value in enumerate(bad.values()):
+            if index % 3 == 0:
+                one = good[index // 3]
+                rows.append((json.dumps(one).encode(), one["ticket_id"].encode(), 0))
+            rows.append((value, b"k", 0))
+        self.kafka.produce(self.topics["tickets"], rows)
+        self.one_result_each(good)
+        harness.wait_until(lambda: sum(self.kafka.ends(self.topics["dead"]).values()) >= len(bad), 20, 0.2)
+        letters = [json.loads(record.value) for record in self.kafka.read_all(self.topics["dead"])]
+        self.assertEqual(len(letters), len(bad))
+        reasons = sorted(letter["dlq_metadata"]["reason"] for letter in letters)
+        self.assertEqual(sorted(set(reasons)), ["decode_error", "invalid_ticket", "unsupported_task_type"])
+        alerts = [json.loads(record.value) for record in self.kafka.read_all(self.topics["alerts"])]
+        self.assertEqual({alert["event_type"] for alert in alerts}, {"DLQ_ALERT"})
+        self.assertEqual(len(alerts), len(bad))
+
 
 if __name__ == "__main__":
     unittest.main()
