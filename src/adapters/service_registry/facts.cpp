@@ -1,0 +1,50 @@
+#include "adapters/service_registry/facts.h"
+
+#include <algorithm>
+
+namespace wa {
+namespace {
+
+std::string lower(std::string_view text) {
+    std::string out(text);
+    for (char& c : out)
+        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    return out;
+}
+
+void add_once(std::vector<std::string>& list, std::string word) {
+    if (!word.empty() && std::ranges::find(list, word) == list.end()) list.push_back(std::move(word));
+}
+
+}  // namespace
+
+RegistrationFacts registration_facts(const WorkerIdentity& identity) {
+    RegistrationFacts facts;
+    std::string types;
+    for (const std::string& capability : identity.capabilities)
+        add_once(facts.capabilities, capability);
+    for (const TaskType type : identity.task_types) {
+        add_once(facts.capabilities, lower(to_string(type)));
+        types += (types.empty() ? "" : ",") + std::string(to_string(type));
+    }
+    const bool by_pod = !identity.pod_namespace.empty() && identity.pod_namespace != "default";
+    facts.name_space = by_pod ? identity.pod_namespace : identity.name_space;
+    facts.cluster = identity.cluster;
+    facts.version = identity.version;
+    const auto put = [&](const char* key, const std::string& value) {
+        if (!value.empty()) facts.metadata.emplace(key, value);
+    };
+    put("agent_id", identity.agent_id);
+    put("endpoint", identity.endpoint);
+    put("http_port", std::to_string(identity.http_port));
+    put("grpc_port", "0");
+    put("max_concurrent_tasks", std::to_string(identity.max_concurrent_tasks));
+    put("task_types", types);
+    put("environment", identity.environment);
+    put("pod_name", identity.pod_name);
+    put("node_name", identity.node_name);
+    put("security_level", identity.security_level);
+    return facts;
+}
+
+}  // namespace wa

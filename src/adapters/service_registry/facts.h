@@ -1,0 +1,34 @@
+// What a worker says about itself when it registers (contract/services.md 1.4).
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "core/ticket/ticket.h"
+#include "ports/registry.h"
+
+namespace wa {
+
+struct WorkerIdentity {
+    std::string agent_id;  // our own; the registry gives another one
+    std::string endpoint;  // "http://host:8080": where others reach the API; empty = not told
+    int http_port = 0;
+    std::size_t max_concurrent_tasks = 0;
+    std::vector<std::string> capabilities;  // CAPABILITIES
+    std::vector<TaskType> task_types;       // that are served
+    std::string name_space;                 // NAMESPACE
+    std::string pod_namespace;              // POD_NAMESPACE; wins unless empty or "default"
+    std::string cluster;
+    std::string version;
+    std::string environment;
+    std::string pod_name;
+    std::string node_name;
+    std::string security_level;  // the registry's filter; empty = not told
+};
+
+// Capabilities are those of the settings and the task types in lower case, each once. Empty values are left out of the
+// metadata.
+[[nodiscard]] RegistrationFacts registration_facts(const WorkerIdentity& identity);
+
+}  // namespace wa
