@@ -7,6 +7,7 @@ by `close`, which each test adds to its clean-ups.
 
 import collections
 import contextlib
+import ctypes
 import http.client
 import importlib.util
 import json
@@ -41,6 +42,7 @@ except ImportError as missing:  # run with the python that tests/cluster/prepare
     raise unittest.SkipTest(f"the packages of tests/cluster/requirements.txt are not there: {missing}") from missing
 
 BINARY = e2e.BINARY
+_LIBC = ctypes.CDLL(None)
 START_SECONDS = 300  # a peer that has to be fetched first
 
 
@@ -385,6 +387,11 @@ def ticket(command=("true",), dependencies=(), task_type="EXECUTE", timeout_ms=6
 # ---------------------------------------------------------------- workers
 
 
+def end_with_us():
+    """In a child, before it becomes the worker: it is killed when the test is, in whatever way."""
+    _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Worker(e2e.Worker):
     """One `worker-agents run`. Its state folder outlives the process, so it can be started again as the same instance.
 
@@ -404,7 +411,7 @@ class Worker(e2e.Worker):
         environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
         environment.update(self.settings)
         self.process = subprocess.Popen([BINARY, "run", *arguments], env=environment, stdin=subprocess.DEVNULL,
-                                        stdout=self.log, stderr=self.log, start_new_session=True)
+                                        stdout=self.log, stderr=self.log, start_new_session=True, preexec_fn=end_with_us)
         if wait:
             self.wait_ready(limit)
         return self
