@@ -366,7 +366,7 @@ TEST_F(HttpClientTest, BadRequestsAreRefusedHere) {
         return !answer && answer.error().code == ErrorCode::kInvalidArgument && !answer.error().retryable();
     };
     for (const char* url : {"", "ftp://127.0.0.1/", "file:///etc/passwd", "127.0.0.1:80", "http://", "http://a b/",
-                            "http://h:99999/", "http://h:0/", "http://h\xC3\xA4/", "gopher://x"})
+                            "http://h:99999/", "http://h:0/", "http://h\xC3\xA4/", "gopher://x", "http://%31/"})
         EXPECT_TRUE(refused({.url = url})) << url;
     EXPECT_TRUE(refused({.method = "GET /x HTTP/1.1\r\nX: ", .url = server.url()}));
     EXPECT_TRUE(refused({.method = "", .url = server.url()}));

@@ -47,6 +47,16 @@ bool is_address(const std::string& host) {
            ::inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
 }
 
+Result<UrlHandle> read_url(const std::string& text) {
+    UrlHandle handle(curl_url());
+    if (!handle)
+        return tl::unexpected(make_error(ErrorCode::kInternal, Retry::kAfterBackoff, Fault::kWorker, "http",
+                                         "out of memory while reading a URL"));
+    if (const CURLUcode code = curl_url_set(handle.get(), CURLUPART_URL, text.c_str(), 0); code != CURLUE_OK)
+        return bad_url(std::string("cannot be read: ") + curl_url_strerror(code));
+    return handle;
+}
+
 Result<std::string> take_credentials(CURLU* url) {
     char* user = nullptr;
     char* password = nullptr;
@@ -71,18 +81,18 @@ Result<Url> parse_url(const std::string& text) {
     if (text.empty()) return bad_url("is empty");
     if (text.size() > kMaxUrlBytes) return bad_url("is longer than 16 KiB");
     if (text.find('\0') != std::string::npos) return bad_url("has a NUL byte in it");
-    const UrlHandle handle(curl_url());
-    if (!handle)
-        return tl::unexpected(make_error(ErrorCode::kInternal, Retry::kAfterBackoff, Fault::kWorker, "http",
-                                         "out of memory while reading a URL"));
-    if (const CURLUcode code = curl_url_set(handle.get(), CURLUPART_URL, text.c_str(), 0); code != CURLUE_OK)
-        return bad_url(std::string("cannot be read: ") + curl_url_strerror(code));
+    WA_TRY(const UrlHandle given, read_url(text));
     Url url;
+    WA_TRY(url.authorization, take_credentials(given.get()));
+    curl_url_set(given.get(), CURLUPART_FRAGMENT, nullptr, 0);
+    url.text = part(given.get(), CURLUPART_URL);
+    if (url.text.empty()) return bad_url("cannot be put together again");
+    // What libcurl will be given is what counts: "%31" is a name at first, and an address when it is read again.
+    WA_TRY(const UrlHandle handle, read_url(url.text));
+    if (part(handle.get(), CURLUPART_URL) != url.text) return bad_url("can be read in more than one way");
     const std::string scheme = part(handle.get(), CURLUPART_SCHEME);
     if (scheme != "http" && scheme != "https") return bad_url("must begin with http:// or https://");
     url.tls = scheme == "https";
-    WA_TRY(url.authorization, take_credentials(handle.get()));
-    curl_url_set(handle.get(), CURLUPART_FRAGMENT, nullptr, 0);
     std::string host = part(handle.get(), CURLUPART_HOST);
     if (host.empty()) return bad_url("names no host");
     if (std::ranges::any_of(host, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }))
@@ -91,8 +101,6 @@ Result<Url> parse_url(const std::string& text) {
     const auto number = parse_whole_number(port);
     if (!number || *number < 1 || *number > 65'535) return bad_url("has no usable port");
     url.port = static_cast<std::uint16_t>(*number);
-    url.text = part(handle.get(), CURLUPART_URL);
-    if (url.text.empty()) return bad_url("cannot be put together again");
     url.shown = scheme + "://" + host + ":" + port + clip(part(handle.get(), CURLUPART_PATH), 200);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     url.needs_lookup = !is_address(host) && !is_localhost(host);
