@@ -79,8 +79,8 @@ int run_dev(const cli::Invocation& invocation, const cli::DevCommand& command, c
     }
     const bool colours = cli::wants_colours(invocation.global.colour, console.err_is_terminal(), environment);
     const bool redraws = cli::can_redraw(console.err_is_terminal() && console.out_is_terminal(), environment);
-    Worker worker(WorkerContext{console, clock, random, std::move(*settings), read_settings, false, command,
-                                state_dir, {}, colours, redraws});
+    Worker worker(WorkerContext{
+        console, clock, random, std::move(*settings), read_settings, false, command, state_dir, {}, colours, redraws});
     return worker.run();
 }
 
@@ -103,8 +103,8 @@ int run_cluster(const cli::Invocation& invocation, const cli::RunCommand& comman
     const auto runtime = environment.find("XDG_RUNTIME_DIR");
     const std::string scratch = runtime != environment.end() && !runtime->second.empty() ? runtime->second : "/tmp";
     const std::string state_dir = settings->text("STATE_DIR");
-    Worker worker(WorkerContext{console, clock, random, std::move(*settings), read_settings, true, {}, state_dir,
-                                scratch, false, false});
+    Worker worker(WorkerContext{
+        console, clock, random, std::move(*settings), read_settings, true, {}, state_dir, scratch, false, false});
     return worker.run();
 }
 

@@ -12,6 +12,7 @@ namespace wa::app {
 namespace {
 
 constexpr Duration kLeaveGroup = std::chrono::seconds(3);
+constexpr Duration kLeaveServices = std::chrono::seconds(10);
 
 observability::LogLevel level_of(kafka::Severity severity) {
     switch (severity) {
@@ -29,16 +30,10 @@ std::string instance_name(const config::Settings& settings, int slot) {
     return name + "-" + std::to_string(slot);
 }
 
-// A ticket's own word about its age, without checking anything else of it.
-EpochMillis created_at(std::string_view payload) {
-    const Result<Ticket> ticket = parse_ticket(payload);
-    return ticket ? ticket->created_at : 0;
-}
-
-std::optional<kafka::DecodedEnding> decode_ending(std::string_view payload) {
-    const Result<ExecutionResult> result = parse_result(payload);
-    if (!result) return std::nullopt;
-    return kafka::DecodedEnding{result->success, result->error_message};
+ResultsFormat results_format(const std::string& text) {
+    if (text == "avro") return ResultsFormat::kAvro;
+    if (text == "json") return ResultsFormat::kJson;
+    return ResultsFormat::kAuto;
 }
 
 }  // namespace
@@ -97,42 +92,87 @@ public:
             const std::lock_guard lock(platform_.seen_mutex_);
             platform_.seen_.connected = yes;
         }
+        platform_.metrics_.kafka_connected(yes);
         platform_.parts_.log.log(yes ? observability::LogLevel::kInfo : observability::LogLevel::kWarning,
                                  yes ? "kafka_connected" : "kafka_disconnected", {});
     }
+    void partitions_assigned(std::size_t now) override { platform_.metrics_.partitions_assigned(now); }
     void rebalanced(std::string_view kind, std::size_t partitions) override {
+        platform_.metrics_.rebalanced(kind);
         platform_.parts_.log.info("kafka_rebalance", {{"kind", std::string(kind)}, {"partitions", partitions}});
     }
+    void behind(PartitionId partition, std::int64_t offsets) override {
+        platform_.metrics_.lag(platform_.options_.tickets_topic, partition, std::max<std::int64_t>(0, offsets));
+    }
     void stalled(PartitionId partition, bool yes) override {
+        stalled_ += yes ? 1 : -1;
+        platform_.metrics_.stalled_partitions(static_cast<std::size_t>(std::max(0, stalled_)));
         platform_.parts_.log.log(yes ? observability::LogLevel::kError : observability::LogLevel::kInfo,
                                  yes ? "partition_stalled" : "partition_moves",
                                  {{"partition", static_cast<std::int64_t>(partition)}});
     }
     void loss_suspected(PartitionId partition, std::string why) override {
+        platform_.metrics_.offsets_lost();
         platform_.parts_.log.error("offsets_lost",
                                    {{"partition", static_cast<std::int64_t>(partition)}, {"detail", std::move(why)}});
     }
+    void consumer_made() override { platform_.metrics_.consumer_made(); }
+    void producer_made() override { platform_.metrics_.producer_made(); }
+    void broker_error() override { platform_.metrics_.consumer_error("broker"); }
+    void committed(Duration took) override { platform_.metrics_.committed(took); }
+    void results_behind(std::int64_t offsets) override { platform_.metrics_.results_lag(offsets); }
+    void dead_letter_written(std::string_view /*reason*/, std::string_view /*task_type*/, Duration took) override {
+        platform_.metrics_.dead_letter_published(took);
+    }
+    void alert_written(std::string_view task_type) override { platform_.metrics_.alert_sent(task_type); }
     void transaction_failed(std::string_view kind, const Error& error) override {
-        platform_.parts_.log.warning("kafka_commit_failed",
-                                     {{"kind", std::string(kind)}, {"error", error.describe()}});
+        platform_.metrics_.transaction_failed(kind);
+        platform_.metrics_.producer_error();
+        platform_.parts_.log.warning("kafka_commit_failed", {{"kind", std::string(kind)}, {"error", error.describe()}});
+    }
+
+private:
+    ClusterPlatform& platform_;
+    int stalled_ = 0;
+};
+
+// Counts what the flow does to what is connected to it.
+class ClusterPlatform::Counting final : public FlowObserver {
+public:
+    explicit Counting(ClusterPlatform& platform) : platform_(platform) {}
+    void outcome_decided(const TicketView& /*ticket*/, const Settlement& settlement) override {
+        if (settlement.kind == SettlementKind::kDeadLetter && settlement.dead_letter.reason == "decode_error")
+            platform_.metrics_.consumer_error("decode");
+    }
+    void commit_finished(const CommitResult& result, std::size_t /*settlements*/, Duration /*took*/) override {
+        if (result.status != CommitStatus::kCommitted) platform_.metrics_.consumer_error("commit");
     }
 
 private:
     ClusterPlatform& platform_;
 };
 
-// Who knows about tickets that are not in hand: the results themselves, looked through once for each id.
+// Who knows about tickets that are not in hand: the ticket service, and the results themselves, which work without it.
 class ClusterPlatform::Tickets final : public TicketService {
 public:
     explicit Tickets(ClusterPlatform& platform) : platform_(platform) {}
-    void update_status(StatusUpdate /*update*/) override {}
-    void lookup(std::vector<std::string> ticket_ids) override { platform_.results_->look_back(ticket_ids); }
+    void update_status(StatusUpdate update) override {
+        if (HttpTicketService* service = platform_.services_->tickets()) service->update_status(std::move(update));
+    }
+    void lookup(std::vector<std::string> ticket_ids) override {
+        platform_.results_->look_back(ticket_ids);
+        if (HttpTicketService* service = platform_.services_->tickets()) service->lookup(std::move(ticket_ids));
+    }
 
 private:
     ClusterPlatform& platform_;
 };
 
-ClusterPlatform::ClusterPlatform(PlatformParts parts) : parts_(std::move(parts)), timer_(parts_.loop) {}
+ClusterPlatform::ClusterPlatform(PlatformParts parts)
+    : parts_(std::move(parts)),
+      metrics_(parts_.registry),
+      counting_(std::make_unique<Counting>(*this)),
+      timer_(parts_.loop) {}
 
 ClusterPlatform::~ClusterPlatform() {
     timer_.cancel();
@@ -144,6 +184,12 @@ Result<void> ClusterPlatform::open() {
     slot_ = std::make_unique<InstanceSlot>(std::move(slot));
     options_ = kafka_options(parts_.settings, instance_name(parts_.settings, slot_->number()), parts_.agent_id);
     listener_ = std::make_unique<Listener>(*this);
+    codec_ = std::make_unique<MessageCodec>(results_format(parts_.settings.text("KAFKA_RESULTS_FORMAT")),
+                                            options_.results_topic + "-value");
+    services_ = std::make_unique<ClusterServices>(
+        parts_, metrics_, [this](DependencyStatuses statuses) { parts_.feed(std::move(statuses)); });
+    WA_CHECKED(services_->open());
+    codec_->use(services_->schemas());
     parts_.health.add_readiness("kafka", [this]() -> std::optional<std::string> {
         const std::lock_guard lock(seen_mutex_);
         if (!seen_.connected) return "the brokers do not answer";
@@ -156,33 +202,40 @@ Result<void> ClusterPlatform::open() {
 }
 
 Result<void> ClusterPlatform::connect() {
-    WA_TRY(results_, kafka::ResultsReader::make(
-                         parts_.loop, parts_.clock, options_, *listener_, decode_ending,
-                         {[this](EndingSeen ending) { parts_.feed(std::move(ending)); },
-                          [this](ResultsReaderCaughtUp caught_up) { parts_.feed(caught_up); }}));
+    WA_TRY(results_, kafka::ResultsReader::make(parts_.loop, parts_.clock, options_, *listener_,
+                                                [this](std::string_view payload) { return codec_->ending(payload); },
+                                                {[this](EndingSeen ending) { parts_.feed(std::move(ending)); },
+                                                 [this](ResultsReaderCaughtUp caught_up) { parts_.feed(caught_up); }}));
     WA_TRY(source_, kafka::Source::make({parts_.loop, parts_.clock, options_, *listener_, *results_,
                                          [this](kafka::SourceInput input) {
                                              std::visit([this](auto& value) { parts_.feed(std::move(value)); }, input);
                                          },
-                                         created_at}));
-    kafka::Sink::Parts sink{parts_.loop,
-                            parts_.clock,
-                            parts_.random,
-                            options_,
-                            *listener_,
-                            [this](kafka::SinkInput input) {
-                                std::visit([this](auto& value) { parts_.feed(std::move(value)); }, input);
-                            },
-                            [](const ExecutionResult& result) { return write_result(result); },
-                            [](const Ticket& ticket) { return write_ticket(ticket); },
-                            [](std::string_view payload) -> std::optional<Ticket> {
-                                Result<Ticket> ticket = parse_ticket(payload);
-                                if (!ticket) return std::nullopt;
-                                return std::move(*ticket);
-                            },
-                            [this] { return source_->group_metadata(); },
-                            [this](const rd_kafka_topic_partition_list_t& list) { return source_->commit(list); },
-                            [this](auto answer) { source_->committed_now(std::move(answer)); }};
+                                         // A ticket's own word about its age.
+                                         [this](std::string_view payload) -> EpochMillis {
+                                             const Result<Ticket> ticket = codec_->decode(payload);
+                                             return ticket ? ticket->created_at : 0;
+                                         },
+                                         [this](std::string_view payload, std::function<void()> again) {
+                                             return codec_->readable(payload, std::move(again));
+                                         },
+                                         [this](std::vector<EndingSeen> endings) { tell_again(std::move(endings)); }}));
+    kafka::Sink::Parts sink{
+        parts_.loop,
+        parts_.clock,
+        parts_.random,
+        options_,
+        *listener_,
+        [this](kafka::SinkInput input) { std::visit([this](auto& value) { parts_.feed(std::move(value)); }, input); },
+        [this](const ExecutionResult& result) { return codec_->encode(result); },
+        [](const Ticket& ticket) { return write_ticket(ticket); },
+        [this](std::string_view payload) -> std::optional<Ticket> {
+            Result<Ticket> ticket = codec_->decode(payload);
+            if (!ticket) return std::nullopt;
+            return std::move(*ticket);
+        },
+        [this] { return source_->group_metadata(); },
+        [this](const rd_kafka_topic_partition_list_t& list) { return source_->commit(list); },
+        [this](auto answer) { source_->committed_now(std::move(answer)); }};
     sink_ = std::make_unique<kafka::Sink>(std::move(sink));
     tickets_ = std::make_unique<Tickets>(*this);
     return {};
@@ -195,7 +248,7 @@ TicketService& ClusterPlatform::tickets() {
 // A ticket that depends on others needs to know what ended since it was created.
 std::function<Result<Ticket>(std::string_view)> ClusterPlatform::decoder() {
     return [this](std::string_view payload) -> Result<Ticket> {
-        Result<Ticket> ticket = parse_ticket(payload);
+        Result<Ticket> ticket = codec_->decode(payload);
         if (ticket && !ticket->dependencies.empty() && ticket->created_at > 0 && results_)
             results_->need_from(ticket->created_at);
         return ticket;
@@ -209,35 +262,60 @@ void ClusterPlatform::adapt(EngineOptions& options) const {
 }
 
 void ClusterPlatform::introduce(const std::vector<TaskType>& types, const std::string& endpoint) {
-    types_ = types;
-    endpoint_ = endpoint;
+    services_->introduce(types, endpoint);
+}
+
+std::vector<FlowObserver*> ClusterPlatform::observers() {
+    return {counting_.get(), &services_->telemetry()};
+}
+
+// A status that the last owner could not say any more is said by whoever takes the partition over (cluster-rule 9).
+void ClusterPlatform::tell_again(std::vector<EndingSeen> endings) {
+    HttpTicketService* service = services_->tickets();
+    if (service == nullptr) return;
+    for (EndingSeen& ending : endings) {
+        service->update_status(StatusUpdate{std::move(ending.ticket_id),
+                                            ending.completed ? TicketStatus::kCompleted : TicketStatus::kFailed,
+                                            std::move(ending.detail), 0});
+    }
 }
 
 Result<void> ClusterPlatform::begin() {
     WA_CHECKED(source_->start());
-    every_second();
+    every_moment();
     return {};
 }
 
-void ClusterPlatform::every_second() {
+void ClusterPlatform::every_moment() {
+    codec_->refresh();
+    services_->look();
+    for (; json_fallbacks_ < codec_->json_fallbacks(); ++json_fallbacks_)
+        metrics_.json_instead_of_avro();
     {
         const std::lock_guard lock(seen_mutex_);
         seen_.assignment_known = source_->assignment_known();
         seen_.producer_ready = sink_->ready();
         seen_.stalled = source_->stalled();
         seen_.partitions = source_->partitions();
+        seen_.services = services_->checks();
+        seen_.registry_configured = services_->registry_configured();
+        seen_.registry = services_->registry_state();
     }
     timer_.expires_after(std::chrono::milliseconds(200));
     timer_.async_wait([this](const boost::system::error_code& error) {
-        if (!error && source_) every_second();
+        if (!error && source_) every_moment();
     });
 }
 
-void ClusterPlatform::draining(bool /*yes*/) {}
+void ClusterPlatform::draining(bool yes) {
+    services_->draining(yes);
+}
 
 void ClusterPlatform::leave(std::function<void()> done) {
     timer_.cancel();
-    source_->close(kLeaveGroup, std::move(done));
+    // What the commits brought about is told first; leaving the group lets others take the partitions over.
+    services_->leave(kLeaveServices,
+                     [this, done = std::move(done)]() mutable { source_->close(kLeaveGroup, std::move(done)); });
 }
 
 void ClusterPlatform::disconnect() {
@@ -246,10 +324,14 @@ void ClusterPlatform::disconnect() {
     source_.reset();
     results_.reset();
     tickets_.reset();
+    if (codec_) codec_->use(nullptr);
+    services_.reset();
 }
 
 admin::Registration ClusterPlatform::registration() const {
-    return {};
+    const std::lock_guard lock(seen_mutex_);
+    // Without a registry there is nobody to be missing from.
+    return {!seen_.registry_configured || seen_.registry.registered, seen_.registry.registry_agent_id};
 }
 
 std::vector<std::vector<std::string>> ClusterPlatform::checks() {
@@ -269,13 +351,14 @@ std::vector<std::vector<std::string>> ClusterPlatform::checks() {
                                                     options_.tickets_topic + ", " + std::to_string(behind) + " behind"
                                               : seen_.stalled});
     }
-    rows.push_back(seen_.producer_ready
-                       ? std::vector<std::string>{"results", "ok",
-                                                  options_.delivery == kafka::Delivery::kExactlyOnce
-                                                      ? "exactly once, as " + options_.transactional_id
-                                                      : std::string("at least once")}
-                       : std::vector<std::string>{"results", "error", "no producer yet",
-                                                  "the brokers must allow transactions for " + options_.transactional_id});
+    rows.push_back(seen_.producer_ready ? std::vector<std::string>{"results", "ok",
+                                                                   options_.delivery == kafka::Delivery::kExactlyOnce
+                                                                       ? "exactly once, as " + options_.transactional_id
+                                                                       : std::string("at least once")}
+                                        : std::vector<std::string>{
+                                              "results", "error", "no producer yet",
+                                              "the brokers must allow transactions for " + options_.transactional_id});
+    rows.insert(rows.end(), seen_.services.begin(), seen_.services.end());
     return rows;
 }
 

@@ -10,8 +10,11 @@
 #include "adapters/kafka/results_reader.h"
 #include "adapters/kafka/sink.h"
 #include "adapters/kafka/source.h"
+#include "app/cluster_services.h"
 #include "app/instance.h"
+#include "app/message_codec.h"
 #include "app/platform.h"
+#include "observability/platform_metrics.h"
 
 namespace wa::app {
 
@@ -30,6 +33,7 @@ public:
     [[nodiscard]] ResultSink& sink() override { return *sink_; }
     [[nodiscard]] TicketService& tickets() override;
     [[nodiscard]] std::function<Result<Ticket>(std::string_view)> decoder() override;
+    [[nodiscard]] std::vector<FlowObserver*> observers() override;
     void adapt(EngineOptions& options) const override;
     void introduce(const std::vector<TaskType>& types, const std::string& endpoint) override;
     Result<void> begin() override;
@@ -44,19 +48,24 @@ public:
 private:
     class Listener;
     class Tickets;
-    void every_second();
+    class Counting;
+    void every_moment();
+    void tell_again(std::vector<EndingSeen> endings);
 
     PlatformParts parts_;
+    observability::PlatformMetrics metrics_;
+    std::unique_ptr<Counting> counting_;
     std::unique_ptr<InstanceSlot> slot_;
     kafka::Options options_;
     std::unique_ptr<Listener> listener_;
+    std::unique_ptr<ClusterServices> services_;
+    std::unique_ptr<MessageCodec> codec_;
     std::unique_ptr<kafka::ResultsReader> results_;
     std::unique_ptr<kafka::Source> source_;
     std::unique_ptr<kafka::Sink> sink_;
     std::unique_ptr<Tickets> tickets_;
     boost::asio::steady_timer timer_;
-    std::vector<TaskType> types_;
-    std::string endpoint_;
+    std::uint64_t json_fallbacks_ = 0;
 
     // Read by the HTTP threads.
     struct Seen {
@@ -65,6 +74,9 @@ private:
         bool producer_ready = false;
         std::string stalled;
         std::vector<kafka::Source::PartitionState> partitions;
+        std::vector<std::vector<std::string>> services;  // doctor's rows
+        bool registry_configured = false;
+        RegistryState registry;
     };
     mutable std::mutex seen_mutex_;
     Seen seen_;

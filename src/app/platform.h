@@ -23,6 +23,7 @@
 #include "observability/health.h"
 #include "observability/logger.h"
 #include "observability/metrics.h"
+#include "observability/registry.h"
 
 namespace wa::app {
 
@@ -33,6 +34,7 @@ struct PlatformParts {
     Random& random;
     const config::Settings& settings;
     observability::Log& log;
+    observability::Registry& registry;
     observability::Metrics& metrics;
     observability::Health& health;
     const StateDir& state;

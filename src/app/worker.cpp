@@ -203,6 +203,7 @@ Result<void> Worker::open_parts() {
                         context_.random,
                         settings_,
                         *log_,
+                        registry_,
                         *metrics_,
                         *health_,
                         *state_,
@@ -357,8 +358,9 @@ Result<void> Worker::make_flow() {
 
     host_ = std::make_unique<EngineHost>(loop_);
     WA_CHECKED(platform_->connect());
-    EnginePorts ports{platform_->source(), platform_->sink(), platform_->tickets(), *observers_,
-                      context_.clock,      context_.random,   {},                   platform_->decoder()};
+    EnginePorts ports{
+        platform_->source(), platform_->sink(), platform_->tickets(), *observers_, context_.clock, context_.random, {},
+        platform_->decoder()};
     for (const std::string& name : settings_.list("SUPPORTED_TASK_TYPES")) {
         for (Executor* executor : std::initializer_list<Executor*>{execute_.get(), test_.get()}) {
             if (parse_task_type(name) == executor->task_type())

@@ -44,8 +44,8 @@ struct WorkerContext {
     Random& random;
     config::Settings settings;
     std::function<Result<config::Settings>()> read_settings;  // anew, for a reload
-    bool cluster = false;  // `run`
-    cli::DevCommand command;  // of `dev`; as it is made otherwise
+    bool cluster = false;                                     // `run`
+    cli::DevCommand command;                                  // of `dev`; as it is made otherwise
     std::string state_dir;
     std::string scratch_base;  // where a folder is made when state_dir is empty
     bool colours = false;

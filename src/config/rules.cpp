@@ -135,12 +135,14 @@ private:
         plain_http("KAFKA_SCHEMA_REGISTRY_URL");
         plain_http("OTEL_EXPORTER_ENDPOINT");
         if (settings_.flag("VAULT_ENABLED")) plain_http("VAULT_ADDRESS");
-        const bool mtls = settings_.flag("SPIFFE_ENABLED") && settings_.flag("SPIFFE_ENABLE_X509");
+        const bool mtls =
+            (settings_.flag("SPIFFE_ENABLED") && settings_.flag("SPIFFE_ENABLE_X509")) ||
+            (settings_.flag("SERVICE_REGISTRY_TLS_ENABLED") && settings_.has("SERVICE_REGISTRY_CLIENT_CERT"));
         if (!mtls && !internal(settings_.text("SERVICE_REGISTRY_HOST"))) {
             add(cluster(), "SERVICE_REGISTRY_HOST",
                 "SERVICE_REGISTRY_HOST is outside the cluster: ENVIRONMENT " + settings_.text("ENVIRONMENT") +
                     " needs mTLS to it",
-                "set SPIFFE_ENABLED=true, or use an internal name");
+                "set SERVICE_REGISTRY_TLS_ENABLED=true with a client certificate, or use an internal name");
         }
         for (const std::string_view name : {"VAULT_FAIL_OPEN", "SPIFFE_FALLBACK_ALLOWED"}) {
             if (!settings_.flag(name)) continue;

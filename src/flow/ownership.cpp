@@ -8,14 +8,14 @@
 namespace wa {
 namespace {
 
-OffsetMetadata from_results(std::vector<Offset> finished) {
+OffsetMetadata from_results(std::vector<std::pair<Offset, Offset>> finished) {
     std::sort(finished.begin(), finished.end());
     OffsetMetadata metadata;
-    for (const Offset offset : finished) {
-        if (!metadata.finished.empty() && metadata.finished.back().to >= offset) {
-            metadata.finished.back().to = std::max(metadata.finished.back().to, offset + 1);
+    for (const auto& [from, to] : finished) {
+        if (!metadata.finished.empty() && metadata.finished.back().to >= from) {
+            metadata.finished.back().to = std::max(metadata.finished.back().to, to);
         } else {
-            metadata.finished.push_back({offset, offset + 1});
+            metadata.finished.push_back({from, to});
         }
     }
     return metadata;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -68,9 +69,9 @@ struct PartitionAssigned {
     bool fresh = false;    // nothing was committed before: `committed` is where reading starts, and is committed soon
     Offset end_at_assign =
         0;  // stable end when the assignment was made: what lies below may have been running elsewhere
-    // Finished offsets at or above `committed` that were found in the results' source headers; used when the metadata
-    // is missing or unreadable (rule 12).
-    std::vector<Offset> finished_by_results;
+    // Finished offsets at or above `committed` that were found in the results' source headers, as ranges [from, to),
+    // rising; used when the metadata is missing or unreadable (rule 12).
+    std::vector<std::pair<Offset, Offset>> finished_by_results;
 };
 struct PartitionRevoked {
     PartitionId partition = 0;

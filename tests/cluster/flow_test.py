@@ -11,7 +11,8 @@ def settings_of(kafka, topics, **more):
     return {**kafka.worker_settings(), "KAFKA_TICKETS_TOPIC": topics["tickets"], "KAFKA_RESULTS_TOPIC": topics["results"],
             "KAFKA_DLQ_TOPIC": topics["dead"], "DLQ_ALERT_KAFKA_TOPIC": topics["alerts"],
             "KAFKA_CONSUMER_GROUP_ID": f"group-{topics['tickets']}", "KAFKA_SESSION_TIMEOUT_SECONDS": "6",
-            "LOCAL_RUNTIME_ALLOWED_COMMANDS": "true,false,sh,sleep", "LOG_LEVEL": "INFO", **more}
+            "LOCAL_RUNTIME_ALLOWED_COMMANDS": "true,false,sh,sleep", "LOG_LEVEL": "INFO",
+            "EXECUTION_TICKET_SERVICE_URL": "", "SERVICE_REGISTRY_HOST": "", **more}
 
 
 class Flow(unittest.TestCase):
@@ -67,6 +68,43 @@ class Flow(unittest.TestCase):
         self.assertEqual({part: offset for part, (offset, _) in committed.items()},
                          self.kafka.ends(self.topics["tickets"]))
         harness.assert_nothing_left(self, self.workers)
+
+    def test_avro_in_and_out_also_after_a_restart_without_the_registry(self):
+        import avro_schemas
+        registry = harness.peer(self, harness.SchemaRegistry())
+        more = {"KAFKA_SCHEMA_REGISTRY_URL": registry.url}
+        worker = self.worker(**more)
+        schema_id = registry.register(f"{self.topics['tickets']}-value", avro_schemas.TICKET)
+        first = [harness.ticket(["true"], parameters={"runtime": "local", "command": '["true"]'}) for _ in range(3)]
+        self.kafka.produce_tickets(self.topics["tickets"], first, schema_id)
+        results = self.one_result_each(first)
+        self.assertEqual({result["status"] for result in results.values()}, {"COMPLETED"})
+        record = self.kafka.read_all(self.topics["results"])[0]
+        self.assertEqual(record.value[0], 0, "the result is Avro")
+        worker.terminate()
+        worker.wait()
+        registry.stop()
+        worker.start()
+        second = [harness.ticket(["true"], parameters={"runtime": "local", "command": '["true"]'}) for _ in range(3)]
+        self.kafka.produce_tickets(self.topics["tickets"], second, schema_id)
+        self.one_result_each(first + second)
+        last = self.kafka.read_all(self.topics["results"])[-1]
+        self.assertEqual(dict(last.headers)["x-worker-format"], b"json-fallback")
+
+    def test_an_unknown_schema_holds_up_its_partition_until_the_registry_answers(self):
+        import avro_schemas
+        registry = harness.peer(self, harness.SchemaRegistry(SR_STORE="file"))
+        schema_id = registry.register(f"{self.topics['tickets']}-value", avro_schemas.TICKET)
+        registry.stop()
+        self.worker(KAFKA_SCHEMA_REGISTRY_URL=registry.url)
+        framed = [harness.ticket(parameters={"runtime": "local", "command": '["true"]'})]
+        plain = [harness.ticket(["true"])]
+        self.kafka.produce_tickets(self.topics["tickets"], framed, schema_id, spread=lambda one: 0)
+        self.kafka.produce_tickets(self.topics["tickets"], plain, spread=lambda one: 1)
+        self.one_result_each(plain)
+        self.assertEqual(sum(self.kafka.ends(self.topics["dead"]).values()), 0)
+        registry.start()
+        self.one_result_each(framed + plain, 120)
 
     def test_one_of_three_workers_is_killed_with_300_tickets_running(self):
         many = {"MAX_CONCURRENT_TASKS": "120", "MAX_CONCURRENT_TICKETS": "150"}

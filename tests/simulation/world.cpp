@@ -536,7 +536,7 @@ void World::announce_assignment(Worker& worker, PartitionId id, Epoch epoch, std
             }
             for (const auto& [position, endings] : by_position_) {
                 if (position.partition == id && position.offset >= assigned.committed)
-                    assigned.finished_by_results.push_back(position.offset);
+                    assigned.finished_by_results.emplace_back(position.offset, position.offset + 1);
             }
         }
         found->second.next = assigned.committed;

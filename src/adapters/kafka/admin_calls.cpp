@@ -53,8 +53,8 @@ void AdminCalls::committed(const std::string& group, const std::string& topic,
         if (const auto code = rd_kafka_event_error(raw); code != RD_KAFKA_RESP_ERR_NO_ERROR)
             return answer(Failure(to_error(code, kWhat, rd_kafka_event_error_string(raw))));
         std::size_t count = 0;
-        const rd_kafka_group_result_t** groups =
-            rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(raw), &count);
+        const rd_kafka_group_result_t** groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+            rd_kafka_event_ListConsumerGroupOffsets_result(raw), &count);
         if (count != 1) return answer(Failure(to_error(RD_KAFKA_RESP_ERR__BAD_MSG, kWhat)));
         if (const rd_kafka_error_t* error = rd_kafka_group_result_error(groups[0]))
             return answer(Failure(to_error(error, kWhat)));

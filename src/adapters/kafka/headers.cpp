@@ -27,8 +27,8 @@ std::optional<std::string_view> HeaderView::text(std::string_view name) const {
     const char* each = nullptr;
     const void* value = nullptr;
     std::size_t size = 0;
-    for (std::size_t i = 0;
-         rd_kafka_header_get_all(headers_, i, &each, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
+    for (std::size_t i = 0; rd_kafka_header_get_all(headers_, i, &each, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+         ++i) {
         if (value != nullptr && same_name(each, name)) found = std::string_view(static_cast<const char*>(value), size);
     }
     return found;

@@ -1,9 +1,9 @@
 // Headers of Kafka records: those we write and those we read. Names are matched in any case; readers never require one
 // (contract/tickets.md 2).
 //
-// On a result and a dead letter: where its ticket stood (topic, partition, offset), which attempt and which worker ended
-// it, so that any reader can drop duplicates without decoding. On a re-queued copy: where the ticket stood first, how
-// often it went round, how often a worker died over it (cluster-rules 9, 12, 14).
+// On a result and a dead letter: where its ticket stood (topic, partition, offset), which attempt and which worker
+// ended it, so that any reader can drop duplicates without decoding. On a re-queued copy: where the ticket stood first,
+// how often it went round, how often a worker died over it (cluster-rules 9, 12, 14).
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -24,6 +24,7 @@ inline constexpr const char* kSourcePartition = "x-worker-source-partition";
 inline constexpr const char* kSourceOffset = "x-worker-source-offset";
 inline constexpr const char* kTicketId = "x-worker-ticket-id";
 inline constexpr const char* kStatus = "x-worker-status";  // COMPLETED, FAILED
+inline constexpr const char* kFormat = "x-worker-format";  // avro, json, json-fallback
 inline constexpr const char* kAttempt = "x-worker-attempt";
 inline constexpr const char* kAgent = "x-worker-agent-id";
 inline constexpr const char* kOriginPartition = "x-worker-origin-partition";

@@ -13,13 +13,17 @@ namespace wa::kafka {
 
 enum class Severity : std::uint8_t { kDebug, kInfo, kWarning, kError };
 
-// Calls come on the engine's loop, except log() and transaction_failed(), which may come from any thread.
+// Calls come on the engine's loop, except log(), producer_made() and transaction_failed(), which may come from any
+// thread.
 class Listener {
 public:
     virtual ~Listener() = default;
     // `event` is a stable word; `detail` is for people and holds no secret.
     virtual void log(Severity, std::string_view /*event*/, std::string /*detail*/) {}
     virtual void connected(bool) {}
+    virtual void consumer_made() {}
+    virtual void producer_made() {}
+    virtual void broker_error() {}
     virtual void partitions_assigned(std::size_t /*now*/) {}
     virtual void rebalanced(std::string_view /*kind: assigned, revoked, lost*/, std::size_t /*partitions*/) {}
     // How far a partition is behind its stable end; negative = given up.
@@ -32,7 +36,7 @@ public:
     // Read to here: the results reader is behind by so many offsets.
     virtual void results_behind(std::int64_t /*offsets*/) {}
     virtual void dead_letter_written(std::string_view /*reason*/, std::string_view /*task_type*/, Duration /*took*/) {}
-    virtual void alert_written() {}
+    virtual void alert_written(std::string_view /*task_type*/) {}
 };
 
 }  // namespace wa::kafka

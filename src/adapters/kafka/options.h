@@ -40,7 +40,7 @@ struct Options {
     std::string tickets_topic = "execution.tickets";
     std::string results_topic = "execution.results";
     std::string dead_letter_topic = "execution.tickets.dlq";
-    std::string alert_topic;  // empty = no alerts
+    std::string alert_topic;       // empty = no alerts
     bool start_at_latest = false;  // only for a group without any commit (cluster-rule 20)
     Delivery delivery = Delivery::kExactlyOnce;
     std::string assignment_strategy = "cooperative-sticky";

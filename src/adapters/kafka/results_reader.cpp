@@ -8,8 +8,11 @@ namespace wa::kafka {
 namespace {
 
 constexpr Duration kQuestionTimeout = std::chrono::seconds(10);
-constexpr std::size_t kTurn = 500;               // records in one turn of the loop
-constexpr std::size_t kMaxFinished = 1'000'000;  // remembered source offsets, all partitions together
+constexpr std::size_t kTurn = 500;          // records in one turn of the loop
+constexpr std::size_t kMaxRanges = 20'000;  // of finished source offsets, per partition
+constexpr std::size_t kMaxRecent = 1000;    // endings, per partition
+constexpr EpochMillis kRecent = 120'000;
+constexpr Duration kLookAgain = std::chrono::minutes(1);
 constexpr std::size_t kMaxLookedBack = 200'000;
 constexpr std::size_t kMaxDetail = 200;
 
@@ -168,13 +171,18 @@ void ResultsReader::take(const rd_kafka_message_t& message) {
     if (found != positions_.end()) found->second.next = std::max(found->second.next, message.offset + 1);
     const HeaderView headers(message);
     const std::string_view key = bytes_of(message.key, message.key_len);
-    if (const auto origin = result_origin(headers); origin && origin->topic == options_.tickets_topic)
-        remember(*origin);
-    tell_ending(message, headers, key);
+    const auto origin = result_origin(headers);
+    const bool ours = origin && origin->topic == options_.tickets_topic;
+    if (ours) remember(*origin);
+    auto ending = ending_of(message, headers, key);
+    if (!ending) return;
+    if (ours) remember_recent(origin->position.partition, *ending);
+    outputs_.ending(std::move(*ending));
 }
 
-void ResultsReader::tell_ending(const rd_kafka_message_t& message, const HeaderView& headers, std::string_view key) {
-    if (key.empty()) return;
+std::optional<EndingSeen> ResultsReader::ending_of(const rd_kafka_message_t& message, const HeaderView& headers,
+                                                   std::string_view key) const {
+    if (key.empty()) return std::nullopt;
     EndingSeen ending;
     ending.ticket_id = std::string(key);
     rd_kafka_timestamp_type_t kind = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
@@ -184,30 +192,69 @@ void ResultsReader::tell_ending(const rd_kafka_message_t& message, const HeaderV
         if (!ending.completed) ending.detail = std::string(*status);
     } else {
         auto decoded = decode_(bytes_of(message.payload, message.len));
-        if (!decoded) return;
+        if (!decoded) return std::nullopt;
         ending.completed = decoded->completed;
         ending.detail = std::move(decoded->detail);
     }
     if (ending.detail.size() > kMaxDetail) ending.detail.resize(kMaxDetail);
-    outputs_.ending(std::move(ending));
+    return ending;
 }
 
 void ResultsReader::remember(const ResultOrigin& origin) {
-    if (finished_[origin.position.partition].insert(origin.position.offset).second) ++finished_count_;
-    // The oldest go first: they are below what anybody commits.
-    while (finished_count_ > kMaxFinished) {
-        auto longest = std::max_element(finished_.begin(), finished_.end(), [](const auto& a, const auto& b) {
-            return a.second.size() < b.second.size();
-        });
-        longest->second.erase(longest->second.begin());
-        --finished_count_;
+    std::map<Offset, Offset>& ranges = finished_[origin.position.partition];
+    const Offset offset = origin.position.offset;
+    auto after = ranges.upper_bound(offset);
+    if (after != ranges.begin()) {
+        const auto before = std::prev(after);
+        if (offset < before->second) return;
+        if (offset == before->second) {
+            before->second = offset + 1;
+            if (after != ranges.end() && after->first == before->second) {
+                before->second = after->second;
+                ranges.erase(after);
+            }
+            return;
+        }
     }
+    if (after != ranges.end() && after->first == offset + 1) {
+        const Offset to = after->second;
+        ranges.erase(after);
+        ranges.emplace(offset, to);
+    } else {
+        ranges.emplace(offset, offset + 1);
+    }
+    // The lowest go first: they are below what anybody commits.
+    if (ranges.size() > kMaxRanges) ranges.erase(ranges.begin());
 }
 
-std::vector<Offset> ResultsReader::finished(PartitionId partition, Offset from) const {
+std::vector<std::pair<Offset, Offset>> ResultsReader::finished(PartitionId partition, Offset from) const {
     const auto found = finished_.find(partition);
-    if (found == finished_.end()) return {};
-    return {found->second.lower_bound(from), found->second.end()};
+    std::vector<std::pair<Offset, Offset>> ranges;
+    if (found == finished_.end()) return ranges;
+    for (const auto& [begin, end] : found->second) {
+        if (end > from) ranges.emplace_back(std::max(begin, from), end);
+    }
+    return ranges;
+}
+
+void ResultsReader::remember_recent(PartitionId partition, const EndingSeen& ending) {
+    std::deque<EndingSeen>& endings = recent_[partition];
+    endings.push_back(ending);
+    while (endings.size() > kMaxRecent || endings.front().at < ending.at - kRecent)
+        endings.pop_front();
+}
+
+std::vector<EndingSeen> ResultsReader::recent(PartitionId partition) const {
+    std::vector<EndingSeen> newest;
+    const auto found = recent_.find(partition);
+    if (found == recent_.end()) return newest;
+    const EpochMillis since = clock_.wall_now() - kRecent;
+    std::unordered_set<std::string_view> told;
+    for (auto ending = found->second.rbegin(); ending != found->second.rend(); ++ending) {
+        if (ending->at >= since && told.insert(ending->ticket_id).second) newest.push_back(*ending);
+    }
+    std::reverse(newest.begin(), newest.end());
+    return newest;
 }
 
 void ResultsReader::when_caught_up(std::function<void()> done) {
@@ -245,7 +292,7 @@ void ResultsReader::ends_known(MonoTime asked_at, const std::map<PartitionId, Of
 }
 
 void ResultsReader::check_caught_up() {
-    if (!begun_ || look_back_ || looking_back_starts_ || ends_as_of_ == MonoTime::min()) return;
+    if (!begun_ || reading_older_ || ends_as_of_ == MonoTime::min()) return;
     std::int64_t behind = 0;
     for (const auto& [id, position] : positions_) {
         if (position.end < 0) return;
@@ -291,34 +338,51 @@ void ResultsReader::every_second() {
 }
 
 void ResultsReader::look_back(const std::vector<std::string>& ticket_ids) {
+    const MonoTime now = clock_.now();
+    if (looked_back_.size() >= kMaxLookedBack)
+        std::erase_if(looked_back_, [now](const auto& entry) { return now - entry.second > kLookAgain; });
     for (const std::string& id : ticket_ids) {
-        if (looked_back_.size() >= kMaxLookedBack) looked_back_.clear();  // they are looked for once more, no harm
-        if (looked_back_.insert(id).second) look_back_wanted_.insert(id);
+        if (looked_back_.size() >= kMaxLookedBack) break;  // asked again later
+        auto [entry, fresh] = looked_back_.try_emplace(id, now);
+        if (!fresh && now - entry->second < kLookAgain) continue;
+        entry->second = now;
+        look_back_wanted_.insert(id);
     }
     if (begun_ && !look_back_wanted_.empty()) start_look_back();
+}
+
+std::map<PartitionId, Offset> ResultsReader::read_so_far() const {
+    std::map<PartitionId, Offset> ends;
+    for (const auto& [id, position] : positions_)
+        ends[id] = position.next;
+    return ends;
 }
 
 // One pass at a time: what is asked for meanwhile shares the next one.
 void ResultsReader::start_look_back() {
     if (look_back_ || looking_back_starts_) return;
     std::vector<OffsetQuestion> questions;
-    for (const auto& [id, start] : starts_) {
-        if (start > 0) questions.push_back({id, RD_KAFKA_OFFSET_SPEC_EARLIEST});
-    }
     const bool older_tickets = *needed_from_ < began_from_;
+    if (look_back_wanted_.empty() && !older_tickets) return;
+    // Older tickets need what lies before the start; awaited ids may have been forgotten since, so that all is looked
+    // through.
+    const auto until = older_tickets ? starts_ : read_so_far();
+    for (const auto& [id, end] : until) {
+        if (end > 0) questions.push_back({id, RD_KAFKA_OFFSET_SPEC_EARLIEST});
+    }
     if (questions.empty()) {
         look_back_wanted_.clear();
         began_from_ = std::min(began_from_, *needed_from_);
         return;
     }
-    if (look_back_wanted_.empty() && !older_tickets) return;
     looking_back_starts_ = true;
     if (older_tickets) {
         for (OffsetQuestion& question : questions)
             question.spec = *needed_from_;
     }
     const bool everything = older_tickets;
-    admin_->offsets(options_.results_topic, questions, [this, everything](auto begins) {
+    reading_older_ = reading_older_ || older_tickets;
+    admin_->offsets(options_.results_topic, questions, [this, everything, until](auto begins) {
         looking_back_starts_ = false;
         if (!begins) return;  // every_second() tries again
         auto client = make_client("look-back");
@@ -328,8 +392,8 @@ void ResultsReader::start_look_back() {
         if (!everything) look_back_->ids = std::exchange(look_back_wanted_, {});
         const PartitionList list(rd_kafka_topic_partition_list_new(static_cast<int>(begins->size())));
         for (const auto& [id, begin] : *begins) {
-            if (begin < 0 || begin >= starts_.at(id)) continue;
-            look_back_->until[id] = starts_.at(id);
+            if (begin < 0 || begin >= until.at(id)) continue;
+            look_back_->until[id] = until.at(id);
             look_back_->next[id] = begin;
             rd_kafka_topic_partition_list_add(list.get(), options_.results_topic.c_str(), id)->offset = begin;
         }
@@ -367,7 +431,7 @@ void ResultsReader::serve_look_back() {
         if (const auto origin = result_origin(headers); origin && origin->topic == options_.tickets_topic)
             remember(*origin);
         if (!pass.ids.empty() && !pass.ids.contains(std::string(key))) continue;
-        tell_ending(*message, headers, key);
+        if (auto ending = ending_of(*message, headers, key)) outputs_.ending(std::move(*ending));
         if (alive.expired()) return;
     }
     const bool over = std::all_of(pass.next.begin(), pass.next.end(),
@@ -387,6 +451,7 @@ void ResultsReader::serve_look_back() {
 void ResultsReader::finish_look_back() {
     if (look_back_ && look_back_->queue) Wakeup::ignore(look_back_->queue.get());
     look_back_.reset();
+    reading_older_ = *needed_from_ < began_from_;
     if (!look_back_wanted_.empty() || *needed_from_ < began_from_) start_look_back();
     check_caught_up();
 }

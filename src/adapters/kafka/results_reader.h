@@ -15,9 +15,10 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "adapters/kafka/admin_calls.h"
@@ -56,9 +57,13 @@ public:
     // Calls back when everything that was committed to the results before this call has been read. Never, if the
     // brokers stay away.
     void when_caught_up(std::function<void()> done);
-    // Finished source offsets at or above `from` that were seen in results.
-    [[nodiscard]] std::vector<Offset> finished(PartitionId partition, Offset from) const;
-    // Somebody waits for these tickets and has not heard of them: look once through what lies before the start.
+    // Finished source offsets at or above `from` that were seen in results, as ranges [from, to).
+    [[nodiscard]] std::vector<std::pair<Offset, Offset>> finished(PartitionId partition, Offset from) const;
+    // The newest endings of tickets of this partition, oldest first, one for each ticket: whoever takes the partition
+    // over says them once more to those who may have missed them (cluster-rule 9).
+    [[nodiscard]] std::vector<EndingSeen> recent(PartitionId partition) const;
+    // Somebody waits for these tickets and has not heard of them: look through all that is there, the same id at most
+    // once a minute.
     void look_back(const std::vector<std::string>& ticket_ids);
 
 private:
@@ -89,15 +94,18 @@ private:
     void look_for_partitions();
     void serve();
     void take(const rd_kafka_message_t& message);
-    void tell_ending(const rd_kafka_message_t& message, const HeaderView& headers, std::string_view key);
     void ask_ends();
     void ends_known(MonoTime asked_at, const std::map<PartitionId, Offset>& ends);
     void check_caught_up();
     void every_second();
+    [[nodiscard]] std::map<PartitionId, Offset> read_so_far() const;
     void start_look_back();
     void serve_look_back();
     void finish_look_back();
     void remember(const ResultOrigin& origin);
+    void remember_recent(PartitionId partition, const EndingSeen& ending);
+    [[nodiscard]] std::optional<EndingSeen> ending_of(const rd_kafka_message_t& message, const HeaderView& headers,
+                                                      std::string_view key) const;
 
     boost::asio::io_context& loop_;
     const Clock& clock_;
@@ -121,12 +129,14 @@ private:
     MonoTime ends_as_of_ = MonoTime::min();
     MonoTime told_caught_up_ = MonoTime::min();
     std::vector<Waiter> waiters_;
-    std::map<PartitionId, std::set<Offset>> finished_;
-    std::size_t finished_count_ = 0;
+    // Ranges [key, value) of finished source offsets; neighbours are joined, so that there are few.
+    std::map<PartitionId, std::map<Offset, Offset>> finished_;
+    std::map<PartitionId, std::deque<EndingSeen>> recent_;
     std::unordered_set<std::string> look_back_wanted_;
-    std::unordered_set<std::string> looked_back_;
+    std::unordered_map<std::string, MonoTime> looked_back_;
     std::unique_ptr<LookBack> look_back_;
     bool looking_back_starts_ = false;
+    bool reading_older_ = false;  // what older tickets need is being read: until then nothing is caught up
     int seconds_ = 0;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -107,6 +107,7 @@ void Sink::keep_making_producer() {
     while (!stopping()) {
         auto made = make_producer();
         if (made) {
+            parts_.listener.producer_made();
             ready_ = true;
             return;
         }
@@ -156,15 +157,26 @@ Result<void> Sink::make_producer() {
 }
 
 CommitResult Sink::settle(const CommitBatch& batch) {
+    alerts_.clear();
     const MonoTime began = parts_.clock.now();
-    CommitResult result = parts_.options.delivery == Delivery::kExactlyOnce ? settle_exactly_once(batch)
-                                                                           : settle_at_least_once(batch);
+    CommitResult result =
+        parts_.options.delivery == Delivery::kExactlyOnce ? settle_exactly_once(batch) : settle_at_least_once(batch);
     result.number = batch.number;
     if (result.status == CommitStatus::kCommitted) {
         const Duration took = parts_.clock.now() - began;
-        boost::asio::post(parts_.loop, [this, took, alive = std::weak_ptr<bool>(alive_)] {
-            if (!alive.expired()) parts_.listener.committed(took);
+        std::vector<std::shared_ptr<const Settlement>> letters;
+        std::copy_if(batch.settlements.begin(), batch.settlements.end(), std::back_inserter(letters),
+                     [](const auto& settlement) { return settlement->kind == SettlementKind::kDeadLetter; });
+        boost::asio::post(parts_.loop, [this, took, letters = std::move(letters), alerts = std::move(alerts_),
+                                        alive = std::weak_ptr<bool>(alive_)] {
+            if (alive.expired()) return;
+            parts_.listener.committed(took);
+            for (const auto& letter : letters)
+                parts_.listener.dead_letter_written(letter->dead_letter.reason, letter->dead_letter.task_type, took);
+            for (const std::string& type : alerts)
+                parts_.listener.alert_written(type);
         });
+        alerts_.clear();
     }
     return result;
 }
@@ -275,7 +287,8 @@ void Sink::add_origin(HeaderList& headers, const Settlement& settlement) const {
     headers.add(kSourceTopic, parts_.options.tickets_topic);
     headers.add(kSourcePartition, static_cast<std::int64_t>(settlement.position.partition));
     headers.add(kSourceOffset, settlement.position.offset);
-    headers.add(kAttempt, static_cast<std::int64_t>(settlement.attempts.empty() ? 0 : settlement.attempts.back().number));
+    headers.add(kAttempt,
+                static_cast<std::int64_t>(settlement.attempts.empty() ? 0 : settlement.attempts.back().number));
     headers.add(kAgent, parts_.options.agent_id);
     headers.add(kSource, "worker-agents");
     if (!settlement.plan_id.empty()) headers.add(kPlanId, settlement.plan_id);
@@ -290,7 +303,11 @@ void Sink::add_result(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t i
     entry->key = settlement.ticket_id;
     ExecutionResult published = settlement.result;
     published.timestamp = parts_.clock.wall_now();
-    entry->value = parts_.encode_result(published);
+    EncodedResult encoded = parts_.encode_result(published);
+    entry->value = std::move(encoded.value);
+    entry->headers.add(kFormat, encoded.kind == ValueKind::kAvro   ? "avro"
+                                : encoded.kind == ValueKind::kJson ? "json"
+                                                                   : "json-fallback");
     add_origin(entry->headers, settlement);
     entry->headers.add(kStatus, settlement.result.success ? "COMPLETED" : "FAILED");
     out.push_back(std::move(entry));
@@ -368,17 +385,16 @@ void Sink::add_dead_letter(std::vector<std::unique_ptr<Outgoing>>& out, std::siz
                         settlement.dead_letter.reason + ") after " + std::to_string(facts.retry_count) + " deliveries"},
         {"runbook_url", "https://docs.neural-hive.io/runbooks/dlq-ticket-recovery"},
         {"timestamp", iso_timestamp(now)},
-        {"metadata",
-         boost::json::object{{"plan_id", or_null(settlement.plan_id)},
-                             {"workflow_id", or_null(workflow)},
-                             {"error_type", or_null(settlement.dead_letter.error_type)}}}};
+        {"metadata", boost::json::object{{"plan_id", or_null(settlement.plan_id)},
+                                         {"workflow_id", or_null(workflow)},
+                                         {"error_type", or_null(settlement.dead_letter.error_type)}}}};
     auto told = std::make_unique<Outgoing>();
     told->settlement = index;
     told->topic = &parts_.options.alert_topic;
     told->key = alert_id;
     told->value = boost::json::serialize(alert);
     told->headers.add(kSource, "worker-agents");
-    told->is_alert = true;
+    alerts_.push_back(settlement.dead_letter.task_type);
     out.push_back(std::move(told));
 }
 
@@ -430,7 +446,8 @@ std::vector<RejectedSettlement> Sink::without_target(const CommitBatch& batch,
     for (const auto& entry : out) {
         if (topic_exists(*entry->topic)) continue;
         parts_.listener.log(Severity::kError, "topic_missing", *entry->topic);
-        rejected.push_back({batch.settlements[entry->settlement]->position, RejectedSettlement::Why::kTargetUnavailable});
+        rejected.push_back(
+            {batch.settlements[entry->settlement]->position, RejectedSettlement::Why::kTargetUnavailable});
     }
     return rejected;
 }
@@ -477,8 +494,8 @@ Sink::Verdict Sink::produce(std::vector<std::unique_ptr<Outgoing>>& out, std::ve
     while (!all_reported()) {
         rd_kafka_flush(producer_->raw(), 1000);
         rd_kafka_poll(producer_->raw(), 0);
-        const bool hopeless = producer_->fatal().first != RD_KAFKA_RESP_ERR_NO_ERROR || stopping() ||
-                              parts_.clock.now() > patience;
+        const bool hopeless =
+            producer_->fatal().first != RD_KAFKA_RESP_ERR_NO_ERROR || stopping() || parts_.clock.now() > patience;
         if (!hopeless || purged || all_reported()) continue;
         purged = true;
         rd_kafka_purge(producer_->raw(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
@@ -486,8 +503,8 @@ Sink::Verdict Sink::produce(std::vector<std::unique_ptr<Outgoing>>& out, std::ve
     for (const auto& entry : out) {
         if (entry->error == RD_KAFKA_RESP_ERR_NO_ERROR) continue;
         const SourcePosition position = batch.settlements[entry->settlement]->position;
-        const bool too_large = entry->error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ||
-                               entry->error == RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE;
+        const bool too_large =
+            entry->error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || entry->error == RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE;
         const bool no_target = entry->error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
                                entry->error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
                                entry->error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
@@ -508,7 +525,8 @@ Sink::Verdict Sink::produce(std::vector<std::unique_ptr<Outgoing>>& out, std::ve
 PartitionList Sink::offsets_of(const CommitBatch& batch, const std::string& topic) {
     PartitionList list(rd_kafka_topic_partition_list_new(static_cast<int>(batch.offsets.size())));
     for (const PartitionCommit& commit : batch.offsets) {
-        rd_kafka_topic_partition_t* row = rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), commit.partition);
+        rd_kafka_topic_partition_t* row =
+            rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), commit.partition);
         row->offset = commit.offset;
         if (commit.metadata.empty()) continue;
         // The list frees it with the client's own allocator.
@@ -535,7 +553,8 @@ Sink::Verdict Sink::send_offsets(const CommitBatch& batch) {
         ClientError error(rd_kafka_send_offsets_to_transaction(producer_->raw(), list.get(), group.get(), 5000));
         if (!error) return {};
         const rd_kafka_resp_err_t code = rd_kafka_error_code(error.get());
-        const bool again = rd_kafka_error_is_retriable(error.get()) != 0 && parts_.clock.now() < patience && !stopping();
+        const bool again =
+            rd_kafka_error_is_retriable(error.get()) != 0 && parts_.clock.now() < patience && !stopping();
         Verdict verdict = judge(std::move(error), "send offsets to the transaction");
         verdict.metadata_too_large = code == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE;
         if (!again) {
@@ -546,8 +565,8 @@ Sink::Verdict Sink::send_offsets(const CommitBatch& batch) {
 }
 
 Sink::Verdict Sink::commit_transaction() {
-    // A commit whose answer does not come may have happened: the same call again says (rule 6). Beyond the transaction's
-    // own timeout only a new producer finds out.
+    // A commit whose answer does not come may have happened: the same call again says (rule 6). Beyond the
+    // transaction's own timeout only a new producer finds out.
     const MonoTime patience = parts_.clock.now() + 3 * parts_.options.transaction_timeout;
     while (true) {
         ClientError error(rd_kafka_commit_transaction(producer_->raw(), 5000));

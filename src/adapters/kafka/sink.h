@@ -30,6 +30,16 @@ namespace wa::kafka {
 
 using SinkInput = std::variant<CommitResult, SinkRecovered>;
 
+enum class ValueKind : std::uint8_t {
+    kAvro,
+    kJson,
+    kJsonInsteadOfAvro,  // Avro was wanted and its schema has no id yet; a header says so
+};
+struct EncodedResult {
+    std::string value;
+    ValueKind kind = ValueKind::kJson;
+};
+
 class Sink final : public ResultSink {
 public:
     struct Parts {
@@ -40,7 +50,7 @@ public:
         Listener& listener;
         std::function<void(SinkInput)> deliver;
         // Bytes of a result's value. Sink's thread; must not block.
-        std::function<std::string(const ExecutionResult&)> encode_result;
+        std::function<EncodedResult(const ExecutionResult&)> encode_result;
         std::function<std::string(const Ticket&)> encode_ticket;
         // The decoded form of a record that is not JSON, for dead letters; nullopt when it cannot be had.
         std::function<std::optional<Ticket>(std::string_view payload)> decode_ticket;
@@ -70,7 +80,6 @@ private:
         EpochMillis timestamp = 0;  // 0 = now
         HeaderList headers;
         bool is_copy = false;
-        bool is_alert = false;
         // Filled by the delivery report.
         bool delivered = false;
         rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -127,6 +136,7 @@ private:
     // Delivered, and their offsets not yet committed (at_least_once): not sent again when the batch is.
     std::set<std::pair<Epoch, SourcePosition>> delivered_;
     std::map<std::string, MonoTime> alerted_;  // by ticket id
+    std::vector<std::string> alerts_;          // task types of the alerts in the batch under way
     std::thread thread_;
 };
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr Duration kQuestionTimeout = std::chrono::seconds(10);
 constexpr Duration kAskAgain = std::chrono::milliseconds(500);
-constexpr std::size_t kBatch = 64;        // records taken from one partition in one turn
+constexpr std::size_t kBatch = 64;  // records taken from one partition in one turn
 constexpr std::size_t kEventsATurn = 200;
 constexpr int kRejoinAfterHeals = 2;
 
@@ -74,6 +74,7 @@ Result<void> Source::open() {
     WA_TRY(wakeup_, Wakeup::make(parts_.loop, [this] { serve(); }));
     queue_.reset(rd_kafka_queue_get_consumer(client_->raw()));
     wakeup_->watch(queue_.get());
+    parts_.listener.consumer_made();
     return {};
 }
 
@@ -127,12 +128,13 @@ bool Source::serve_events() {
                 const std::string text = rd_kafka_event_error_string(event.get());
                 if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && std::exchange(connected_, false))
                     parts_.listener.connected(false);
-                trouble_ = text;
+                parts_.listener.broker_error();
                 if (rd_kafka_event_error_is_fatal(event.get()) != 0) {
                     rejoin("the Kafka client gave up: " + client_->fatal().second);
                     return true;
                 }
-                parts_.listener.log(Severity::kWarning, "kafka_error", to_error(code, "talk to Kafka", text).describe());
+                parts_.listener.log(Severity::kWarning, "kafka_error",
+                                    to_error(code, "talk to Kafka", text).describe());
                 break;
             }
             case RD_KAFKA_EVENT_FETCH: {
@@ -350,7 +352,8 @@ void Source::answer_unassign(const rd_kafka_topic_partition_list_t& list) {
     }
     const ClientError error(rd_kafka_incremental_unassign(client_->raw(), &list));
     if (error)
-        parts_.listener.log(Severity::kError, "unassign_failed", to_error(error.get(), "give partitions up").describe());
+        parts_.listener.log(Severity::kError, "unassign_failed",
+                            to_error(error.get(), "give partitions up").describe());
 }
 
 // Reads from each partition in turn. True: there may be more right now.
@@ -391,10 +394,10 @@ bool Source::fill(PartitionId id, Partition& partition, std::size_t most) {
             continue;
         }
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            parts_.listener.log(Severity::kWarning, "partition_error",
-                                to_error(message->err, "read partition " + std::to_string(id),
-                                         rd_kafka_message_errstr(message.get()))
-                                    .describe());
+            parts_.listener.log(
+                Severity::kWarning, "partition_error",
+                to_error(message->err, "read partition " + std::to_string(id), rd_kafka_message_errstr(message.get()))
+                    .describe());
             continue;
         }
         partition.held.push_back(std::move(message));
@@ -437,7 +440,23 @@ void Source::announce(PartitionId id, Epoch epoch) {
     assigned.end_at_assign = partition.end_at_assign;
     assigned.finished_by_results = parts_.results.finished(id, assigned.committed);
     parts_.deliver(std::move(assigned));
+    if (parts_.taken_over) parts_.taken_over(parts_.results.recent(id));
     set_open(open_);
+}
+
+// A record whose schema is not known yet holds up its partition, not the others.
+bool Source::is_readable(PartitionId id, Partition& partition) {
+    if (!parts_.readable) return true;
+    const rd_kafka_message_t& message = *partition.held.front();
+    const auto again = [this, id, epoch = partition.epoch, alive = std::weak_ptr<bool>(alive_)] {
+        if (alive.expired()) return;
+        const auto found = partitions_.find(id);
+        if (found == partitions_.end() || found->second.epoch != epoch) return;
+        found->second.unreadable = false;
+        set_open(open_);
+    };
+    partition.unreadable = !parts_.readable(bytes_of(message.payload, message.len), again);
+    return !partition.unreadable;
 }
 
 void Source::deliver(PartitionId id, Partition& partition) {
@@ -445,7 +464,8 @@ void Source::deliver(PartitionId id, Partition& partition) {
     while (open_) {
         const auto found = partitions_.find(id);
         if (found == partitions_.end() || found->second.epoch != epoch || found->second.held.empty()) return;
-        if (found->second.stage != Stage::kAnnounced) return;
+        if (found->second.stage != Stage::kAnnounced || found->second.unreadable) return;
+        if (!is_readable(id, found->second)) return;
         const Message message = std::move(found->second.held.front());
         found->second.held.pop_front();
         found->second.position = std::max(found->second.position, message->offset + 1);
@@ -521,8 +541,8 @@ void Source::watch_progress() {
     const MonoTime now = parts_.clock.now();
     std::vector<PartitionId> stuck;
     for (auto& [id, partition] : partitions_) {
-        const bool may_move = partition.stage != Stage::kReleasing && partition.stage != Stage::kReleased && connected_ &&
-                              (partition.stage != Stage::kAnnounced || open_);
+        const bool may_move = partition.stage != Stage::kReleasing && partition.stage != Stage::kReleased &&
+                              connected_ && (partition.stage != Stage::kAnnounced || (open_ && !partition.unreadable));
         const bool behind = partition.end > partition.position || partition.stage == Stage::kCatchingUp;
         if (!may_move || !behind) partition.moved = now;
         const bool stalled = now - partition.moved > parts_.options.stall_limit;
@@ -616,7 +636,8 @@ void Source::close(Duration limit, std::function<void()> done) {
     const auto look = [this, end, alive = std::weak_ptr<bool>(alive_)](const auto& again) -> void {
         if (alive.expired()) return;
         serve_events();
-        if (rd_kafka_consumer_closed(client_->raw()) != 0 || parts_.clock.now() >= end) return std::exchange(closed_, {})();
+        if (rd_kafka_consumer_closed(client_->raw()) != 0 || parts_.clock.now() >= end)
+            return std::exchange(closed_, {})();
         closing_.expires_after(std::chrono::milliseconds(10));
         closing_.async_wait([again](const boost::system::error_code& error) {
             if (!error) again(again);
@@ -654,10 +675,10 @@ void Source::committed_now(std::function<void(SinkRecovered)> answer) {
         if (!committed) {
             // Whatever the reason: without an answer nothing may be sent.
             auto timer = std::make_shared<boost::asio::steady_timer>(parts_.loop, kAskAgain);
-            timer->async_wait([this, answer, timer, alive = std::weak_ptr<bool>(alive_)](
-                                  const boost::system::error_code& error) {
-                if (!error && !alive.expired()) committed_now(answer);
-            });
+            timer->async_wait(
+                [this, answer, timer, alive = std::weak_ptr<bool>(alive_)](const boost::system::error_code& error) {
+                    if (!error && !alive.expired()) committed_now(answer);
+                });
             return;
         }
         SinkRecovered recovered;
@@ -674,8 +695,8 @@ void Source::committed_now(std::function<void(SinkRecovered)> answer) {
 std::string Source::stalled() const {
     for (const auto& [id, partition] : partitions_) {
         if (partition.stalled) {
-            return "partition " + std::to_string(id) + " does not move: " +
-                   std::to_string(partition.end - partition.position) + " behind";
+            return "partition " + std::to_string(id) +
+                   " does not move: " + std::to_string(partition.end - partition.position) + " behind";
         }
     }
     return {};

@@ -45,6 +45,11 @@ public:
         std::function<void(SourceInput)> deliver;
         // When a ticket was created, as far as its bytes say; 0 = not known.
         std::function<EpochMillis(std::string_view payload)> created_at;
+        // Whether what a record is encoded with is known already. False: it is asked for, and `again` is called when
+        // there is an answer; until then the partition waits. Null: everything is readable.
+        std::function<bool(std::string_view payload, std::function<void()> again)> readable{};
+        // A partition was taken over; these are the newest endings of its tickets.
+        std::function<void(std::vector<EndingSeen>)> taken_over{};
     };
     static Result<std::unique_ptr<Source>> make(Parts parts);
     ~Source() override;
@@ -76,10 +81,10 @@ public:
 
 private:
     enum class Stage : std::uint8_t {
-        kPeeking,    // assigned; its first record says how far back the results matter
+        kPeeking,     // assigned; its first record says how far back the results matter
         kCatchingUp,  // waits for the results reader
-        kAnnounced,  // the engine has it
-        kReleasing,  // revoked; the engine lets go of it
+        kAnnounced,   // the engine has it
+        kReleasing,   // revoked; the engine lets go of it
         kReleased,
     };
     struct Partition {
@@ -87,13 +92,14 @@ private:
         Stage stage = Stage::kPeeking;
         Queue queue;
         CommittedOffset committed;
-        bool fresh = false;  // nothing was committed for it yet
-        Offset position = 0;       // next to be read
-        Offset end = -1;           // stable end, as of the last question
+        bool fresh = false;   // nothing was committed for it yet
+        Offset position = 0;  // next to be read
+        Offset end = -1;      // stable end, as of the last question
         Offset end_at_assign = 0;
         std::deque<Message> held;  // taken from the client, not yet delivered
         MonoTime moved{};          // when something was last read, or nothing was there to read
         bool stalled = false;
+        bool unreadable = false;  // its next record waits for a schema
     };
     // An assignment that the group made and that this side has not taken up yet.
     struct Pending {
@@ -128,6 +134,7 @@ private:
     void peek(PartitionId id, Partition& partition);
     void announce(PartitionId id, Epoch epoch);
     void deliver(PartitionId id, Partition& partition);
+    [[nodiscard]] bool is_readable(PartitionId id, Partition& partition);
     [[nodiscard]] Record record_of(const rd_kafka_message_t& message, Epoch epoch) const;
     void every_second();
     void ask_ends();
@@ -162,7 +169,6 @@ private:
     bool asking_ends_ = false;
     int heals_ = 0;
     std::function<void()> closed_;
-    std::string trouble_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -29,8 +29,8 @@ Wakeup::~Wakeup() {
 void Wakeup::watch(rd_kafka_queue_t* queue) const {
     static constexpr std::uint64_t kOne = 1;
     // The descriptor is the same for the life of the queue's owner, who ends the queue before this.
-    rd_kafka_queue_io_event_enable(queue, const_cast<boost::asio::posix::stream_descriptor&>(descriptor_).native_handle(),
-                                   &kOne, sizeof(kOne));
+    rd_kafka_queue_io_event_enable(
+        queue, const_cast<boost::asio::posix::stream_descriptor&>(descriptor_).native_handle(), &kOne, sizeof(kOne));
 }
 
 void Wakeup::wait() {

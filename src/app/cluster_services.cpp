@@ -1,0 +1,283 @@
+#include "app/cluster_services.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "adapters/service_registry/facts.h"
+#include "app/build_info.h"
+
+namespace wa::app {
+namespace {
+
+std::string user_agent() {
+    return "worker-agents/" + std::string(kVersion);
+}
+
+std::string method_of(const StatusUpdate& /*update*/) {
+    return "update_ticket_status";
+}
+
+}  // namespace
+
+class ClusterServices::TicketListener final : public TicketServiceListener {
+public:
+    explicit TicketListener(ClusterServices& owner) : owner_(owner) {}
+    void status_delivered(const StatusUpdate& update, Duration took) override {
+        owner_.metrics_.ticket_api_call(method_of(update), true);
+        owner_.metrics_.status_delivered(to_string(update.status));
+        owner_.metrics_.external_request("ticket_service", method_of(update), took);
+    }
+    void status_delayed(const StatusUpdate& update, const Error& why) override {
+        owner_.metrics_.ticket_api_call(method_of(update), false);
+        owner_.metrics_.external_retry("ticket_service", to_string(why.code));
+        owner_.parts_.log.debug("ticket_status_delayed", {{"ticket_id", update.ticket_id}, {"error", why.describe()}});
+    }
+    void status_lost(const StatusUpdate& update, const Error& why) override {
+        owner_.metrics_.ticket_api_call(method_of(update), false);
+        owner_.metrics_.status_lost();
+        owner_.parts_.log.warning("ticket_status_lost", {{"ticket_id", update.ticket_id},
+                                                         {"status", std::string(to_string(update.status))},
+                                                         {"error", why.describe()}});
+    }
+    void lookup_ended(bool ok, Duration took) override {
+        owner_.metrics_.ticket_api_call("get_ticket", ok);
+        owner_.metrics_.external_request("ticket_service", "get_ticket", took);
+    }
+    void lookup_failed(const Error& why) override {
+        owner_.parts_.log.debug("ticket_lookup_failed", {{"error", why.describe()}});
+    }
+    void breaker_changed(CircuitBreaker::State state) override {
+        const bool open = state == CircuitBreaker::State::kOpen;
+        owner_.parts_.log.log(open ? observability::LogLevel::kWarning : observability::LogLevel::kInfo,
+                              open ? "ticket_service_away" : "ticket_service_answers", {});
+    }
+    void spill_problem(std::string_view text) override {
+        owner_.parts_.log.warning("ticket_status_file", {{"detail", std::string(text)}});
+    }
+    void spill_read(std::size_t updates) override {
+        owner_.parts_.log.info("ticket_status_file_read", {{"updates", updates}});
+    }
+
+private:
+    ClusterServices& owner_;
+};
+
+class ClusterServices::SchemaListener final : public SchemaRegistryListener {
+public:
+    explicit SchemaListener(ClusterServices& owner) : owner_(owner) {}
+    void schema_fetched(SchemaId id, SchemaState state, std::string_view why, Duration took) override {
+        owner_.metrics_.external_request("schema_registry", "get_schema", took);
+        owner_.metrics_.schema_request(state == SchemaState::kFound      ? "success"
+                                       : state == SchemaState::kNotFound ? "not_found"
+                                                                         : "error");
+        if (state == SchemaState::kFound) return;
+        owner_.metrics_.consumer_error("schema_registry");
+        owner_.parts_.log.warning("schema_not_had",
+                                  {{"schema_id", static_cast<std::int64_t>(id)}, {"detail", std::string(why)}});
+    }
+    void schema_registered(std::string_view subject, SchemaId id) override {
+        owner_.parts_.log.info("schema_registered",
+                               {{"subject", std::string(subject)}, {"schema_id", static_cast<std::int64_t>(id)}});
+    }
+    void registration_failed(std::string_view subject, const Error& why) override {
+        owner_.metrics_.schema_request("error");
+        owner_.parts_.log.warning("schema_not_registered",
+                                  {{"subject", std::string(subject)}, {"error", why.describe()}});
+    }
+    void schema_cache_problem(const Error& why) override {
+        owner_.parts_.log.warning("schema_cache", {{"error", why.describe()}});
+    }
+
+private:
+    ClusterServices& owner_;
+};
+
+class ClusterServices::RegistryListener final : public ServiceRegistryListener {
+public:
+    explicit RegistryListener(ClusterServices& owner) : owner_(owner) {}
+    void registered(std::string_view registry_agent_id, bool again) override {
+        owner_.parts_.metrics.registered();
+        owner_.parts_.log.info("worker_registered",
+                               {{"registry_agent_id", std::string(registry_agent_id)}, {"again", again}});
+    }
+    void registration_failed(const Error& why, std::int32_t tries, bool given_up) override {
+        owner_.parts_.log.warning(
+            "registration_failed",
+            {{"error", why.describe()}, {"tries", static_cast<std::int64_t>(tries)}, {"slowly_from_now_on", given_up}});
+    }
+    void heartbeat_ended(HeartbeatOutcome outcome, const Error* why, Duration /*took*/) override {
+        owner_.parts_.metrics.heartbeat(to_string(outcome));
+        if (why != nullptr) owner_.parts_.log.warning("heartbeat_failed", {{"error", why->describe()}});
+    }
+    void deregistered() override {
+        owner_.parts_.metrics.deregistered();
+        owner_.parts_.log.info("worker_deregistered", {});
+    }
+    void deregistration_failed(const Error& why) override {
+        owner_.parts_.log.warning("deregistration_failed", {{"error", why.describe()}});
+    }
+
+private:
+    ClusterServices& owner_;
+};
+
+ClusterServices::ClusterServices(const PlatformParts& parts, observability::PlatformMetrics& metrics,
+                                 std::function<void(DependencyStatuses)> deliver)
+    : parts_(parts), metrics_(metrics), deliver_(std::move(deliver)) {}
+
+ClusterServices::~ClusterServices() {
+    registry_.reset();
+    tickets_.reset();
+    schemas_.reset();
+}
+
+Result<void> ClusterServices::open() {
+    WA_CHECKED(open_tickets());
+    WA_CHECKED(open_schemas());
+    open_registry();
+    return {};
+}
+
+Result<void> ClusterServices::open_tickets() {
+    const config::Settings& settings = parts_.settings;
+    if (!settings.has("EXECUTION_TICKET_SERVICE_URL")) return {};
+    http::ClientOptions client;
+    client.user_agent = user_agent();
+    client.tls = {settings.flag("TICKET_API_TLS_VERIFY"), settings.text("TICKET_API_CA_BUNDLE"),
+                  settings.text("TICKET_API_CLIENT_CERT"), settings.text("TICKET_API_CLIENT_KEY")};
+    ticket_client_ = std::make_unique<http::Client>(parts_.loop, parts_.clock, std::move(client));
+    TicketServiceOptions options;
+    options.base_url = settings.text("EXECUTION_TICKET_SERVICE_URL");
+    options.timeout = settings.duration("TICKET_API_TIMEOUT_SECONDS");
+    if (settings.has("STATE_DIR")) options.spill_file = (parts_.state.path() / "ticket-status.json").string();
+    WA_CHECKED(HttpTicketService::check(options));
+    ticket_listener_ = std::make_unique<TicketListener>(*this);
+    tickets_ = std::make_unique<HttpTicketService>(parts_.loop, parts_.clock, parts_.random, *ticket_client_,
+                                                   std::move(options), deliver_, *ticket_listener_);
+    return {};
+}
+
+Result<void> ClusterServices::open_schemas() {
+    const config::Settings& settings = parts_.settings;
+    if (!settings.has("KAFKA_SCHEMA_REGISTRY_URL")) return {};
+    http::ClientOptions client;
+    client.user_agent = user_agent();
+    schema_client_ = std::make_unique<http::Client>(parts_.loop, parts_.clock, std::move(client));
+    SchemaRegistryOptions options;
+    options.base_url = settings.text("KAFKA_SCHEMA_REGISTRY_URL");
+    options.username = settings.text("SCHEMA_REGISTRY_USERNAME");
+    options.password = settings.text("SCHEMA_REGISTRY_PASSWORD");
+    options.tls = {settings.flag("SCHEMA_REGISTRY_TLS_VERIFY"), settings.text("SCHEMA_REGISTRY_CA_BUNDLE"),
+                   settings.text("SCHEMA_REGISTRY_CLIENT_CERT"), settings.text("SCHEMA_REGISTRY_CLIENT_KEY")};
+    options.timeout = settings.duration("SCHEMA_REGISTRY_TIMEOUT_SECONDS");
+    options.folder = (parts_.state.path() / "schemas").string();
+    WA_CHECKED(SchemaRegistry::check(options));
+    schema_listener_ = std::make_unique<SchemaListener>(*this);
+    schemas_ = std::make_unique<SchemaRegistry>(parts_.loop, parts_.clock, parts_.random, *schema_client_,
+                                                std::move(options), *schema_listener_);
+    return {};
+}
+
+void ClusterServices::open_registry() {
+    const config::Settings& settings = parts_.settings;
+    if (!settings.has("SERVICE_REGISTRY_HOST")) return;
+    ServiceRegistryOptions options;
+    options.channel.target =
+        settings.text("SERVICE_REGISTRY_HOST") + ":" + std::to_string(settings.integer("SERVICE_REGISTRY_PORT"));
+    options.channel.user_agent = user_agent();
+    options.channel.tls = settings.flag("SERVICE_REGISTRY_TLS_ENABLED");
+    options.channel.tls_options.ca_file = settings.text("SERVICE_REGISTRY_CA_BUNDLE");
+    options.channel.tls_options.client_cert = settings.text("SERVICE_REGISTRY_CLIENT_CERT");
+    options.channel.tls_options.client_key = settings.text("SERVICE_REGISTRY_CLIENT_KEY");
+    options.channel.tls_options.server_name = settings.text("SERVICE_REGISTRY_SERVER_NAME");
+    options.heartbeat_interval = settings.duration("HEARTBEAT_INTERVAL_SECONDS");
+    options.registration_tries = static_cast<std::int32_t>(settings.integer("REGISTRATION_RETRY_MAX_ATTEMPTS"));
+    registry_listener_ = std::make_unique<RegistryListener>(*this);
+    registry_ = std::make_unique<GrpcRegistry>(parts_.loop, parts_.clock, parts_.random, *registry_listener_,
+                                               std::move(options));
+}
+
+void ClusterServices::introduce(const std::vector<TaskType>& types, const std::string& endpoint) {
+    if (!registry_) return;
+    const config::Settings& settings = parts_.settings;
+    const auto known = [&](std::string_view name) {
+        const std::string& text = settings.text(name);
+        return text == "unknown" ? std::string() : text;
+    };
+    WorkerIdentity identity;
+    identity.agent_id = parts_.agent_id;
+    identity.endpoint = endpoint;
+    const std::size_t colon = endpoint.rfind(':');
+    identity.http_port = colon == std::string::npos ? 0 : std::atoi(endpoint.c_str() + colon + 1);
+    identity.max_concurrent_tasks = static_cast<std::size_t>(settings.integer("MAX_CONCURRENT_TASKS"));
+    identity.capabilities = settings.list("CAPABILITIES");
+    identity.task_types = types;
+    identity.name_space = settings.text("NAMESPACE");
+    identity.cluster = settings.text("CLUSTER");
+    identity.version = settings.text("SERVICE_VERSION");
+    identity.environment = settings.text("ENVIRONMENT");
+    identity.pod_name = known("POD_NAME");
+    identity.node_name = known("NODE_NAME");
+    registry_->start(registration_facts(identity), [this] { return telemetry_.telemetry(); });
+}
+
+void ClusterServices::draining(bool yes) {
+    if (registry_) registry_->set_draining(yes);
+}
+
+void ClusterServices::leave(Duration limit, std::function<void()> done) {
+    // Both at once; the last one to end says so.
+    auto shared = std::make_shared<std::function<void()>>(std::move(done));
+    auto left = std::make_shared<int>(1 + (tickets_ ? 1 : 0) + (registry_ ? 1 : 0));
+    const auto one_less = [shared, left] {
+        if (--*left == 0) (*shared)();
+    };
+    if (tickets_) {
+        tickets_->flush(limit, [this, one_less](std::size_t waiting) {
+            if (waiting > 0) parts_.log.warning("ticket_status_not_delivered", {{"tickets", waiting}});
+            one_less();
+        });
+    }
+    if (registry_)
+        registry_->deregister(std::min<Duration>(limit, std::chrono::seconds(3)), [one_less](auto) { one_less(); });
+    one_less();
+}
+
+void ClusterServices::look() {
+    if (tickets_) metrics_.statuses_waiting(tickets_->stats().queued);
+}
+
+std::vector<std::vector<std::string>> ClusterServices::checks() const {
+    std::vector<std::vector<std::string>> rows;
+    if (tickets_) {
+        const TicketServiceStats stats = tickets_->stats();
+        const bool away = stats.breaker == CircuitBreaker::State::kOpen;
+        rows.push_back({"ticket service", away ? "warning" : "ok",
+                        away ? "does not answer; " + std::to_string(stats.queued) + " statuses wait, work goes on"
+                             : std::to_string(stats.queued) + " statuses on their way",
+                        away ? "check EXECUTION_TICKET_SERVICE_URL" : ""});
+    } else {
+        rows.push_back({"ticket service", "ok", "none configured (EXECUTION_TICKET_SERVICE_URL is empty)", ""});
+    }
+    if (schemas_) {
+        const bool away = schemas_->breaker() == CircuitBreaker::State::kOpen;
+        rows.push_back({"schema registry", away ? "warning" : "ok",
+                        away ? "does not answer: results are JSON, tickets under unknown schemas wait" : "answers",
+                        away ? "check KAFKA_SCHEMA_REGISTRY_URL" : ""});
+    } else {
+        rows.push_back({"schema registry", "ok", "none configured: JSON only", ""});
+    }
+    if (registry_) {
+        const RegistryState state = registry_->state();
+        rows.push_back({"service registry", state.registered ? "ok" : "warning",
+                        state.registered ? "registered as " + state.registry_agent_id
+                                         : "not registered" + (state.problem.empty() ? "" : ": " + state.problem),
+                        state.registered ? "" : "check SERVICE_REGISTRY_HOST and SERVICE_REGISTRY_PORT"});
+    } else {
+        rows.push_back({"service registry", "ok", "none configured (SERVICE_REGISTRY_HOST is empty)", ""});
+    }
+    return rows;
+}
+
+}  // namespace wa::app
