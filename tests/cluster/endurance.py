@@ -273,8 +273,10 @@ class Disturbances:
 class Run:
     """One endurance run: produces, disturbs, waits, checks."""
 
-    def __init__(self, cluster, tickets, seconds, seed, only=(), every=(1.0, 4.0)):
+    def __init__(self, cluster, tickets, seconds, seed, only=(), every=(1.0, 4.0),
+                 end_seconds=END_SECONDS):
         self.cluster, self.total, self.seconds, self.every = cluster, tickets, seconds, every
+        self.end_seconds = end_seconds
         self.generator = random.Random(seed)
         self.plans = Plans(random.Random(seed + 1), "ledger")
         self.disturbances = Disturbances(cluster, self.generator, self.say, only)
@@ -328,12 +330,12 @@ class Run:
     def finish(self):
         planned, wanted = self.plans.planned, len(self.plans.planned) + len(self.poison)
         self.say(f"{len(planned)} tickets written; waiting for the last")
-        wait_until(lambda: self.cluster.ended() >= wanted, END_SECONDS, 1.0)
+        wait_until(lambda: self.cluster.ended() >= wanted, self.end_seconds, 1.0)
 
         def committed():
             history = self.cluster.history(planned, self.poison)
             return not list(checker.check_commits(history, True))
-        wait_until(committed, 30, 1.0)  # offsets of the last records, and status updates in their queues
+        wait_until(committed, min(30, self.end_seconds), 1.0)  # offsets of the last records, and status updates in their queues
         history = self.cluster.history(planned, self.poison)
         ledger = self.cluster.ledger()
         self.violations += checker.check(history) + list(checker.check_ledger(history, ledger))
@@ -341,7 +343,7 @@ class Run:
 
         def told():
             return list(checker.check_statuses(history, self.cluster.ticket_service.control("/statuses")))
-        wait_until(lambda: not told(), 60, 1.0)
+        wait_until(lambda: not told(), min(60, self.end_seconds), 1.0)
         self.violations += told()
         self.figures = checker.figures(history, ledger)
 

@@ -242,7 +242,13 @@ class Kafka(Peer):
         """{partition: (offset, metadata)} of what the group has committed."""
         asked = confluent_kafka.ConsumerGroupTopicPartitions(group)
         answer = self.admin().list_consumer_group_offsets([asked], request_timeout=30)[group].result(30)
-        return {part.partition: (part.offset, part.metadata or "")
+
+        def metadata(part):
+            try:
+                return part.metadata or ""
+            except UnicodeDecodeError:  # this client reads past the end of the text at times
+                return ""
+        return {part.partition: (part.offset, metadata(part))
                 for part in answer.topic_partitions if part.topic == topic and part.offset >= 0}
 
     def members(self, group):

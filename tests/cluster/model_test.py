@@ -35,13 +35,14 @@ def with_fault(name):
 
 
 class Model(unittest.TestCase):
-    def run_with(self, fault, only, kind=Run, tickets=120, seconds=15):
+    def run_with(self, fault, only, kind=Run, tickets=120, seconds=12, end_seconds=60):
         seed = int(time.time())
         print(f"seed {seed}")
         cluster = Cluster(self, 3, make_worker=with_fault(fault))
-        return kind(cluster, tickets, seconds, seed, only, every=(0.3, 1.0)).run(self)
+        return kind(cluster, tickets, seconds, seed, only, every=(0.3, 1.0), end_seconds=end_seconds).run(self)
 
-    def assert_found(self, violations, pattern):
+    def assert_found(self, fault, only, pattern):
+        violations = self.run_with(fault, only, tickets=80, seconds=8, end_seconds=8)
         self.assertTrue(any(pattern in sentence for sentence in violations), violations[:20])
 
     def test_a_right_worker_passes(self):
@@ -52,13 +53,13 @@ class Model(unittest.TestCase):
         self.assertEqual(self.run_with("none", (), storm.Storm)[:20], [])
 
     def test_commits_before_the_work_are_found(self):
-        self.assert_found(self.run_with("early_commit", ("kill",)), "counts as done")
+        self.assert_found("early_commit", ("kill",), "counts as done")
 
     def test_results_outside_of_the_transaction_are_found(self):
-        self.assert_found(self.run_with("no_fence", ("kill", "freeze")), "outcomes")
+        self.assert_found("no_fence", ("freeze_long", "kill_all"), "outcomes")
 
     def test_tickets_that_do_not_wait_are_found(self):
-        self.assert_found(self.run_with("no_order", ("kill",)), "before")
+        self.assert_found("no_order", ("leave_and_return",), "before")
 
 
 if __name__ == "__main__":
