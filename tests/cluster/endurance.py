@@ -97,7 +97,7 @@ class Cluster:
             "EXECUTION_TICKET_SERVICE_URL": self.ticket_service["EXECUTION_TICKET_SERVICE_URL"],
             "SERVICE_REGISTRY_HOST": self.registry["SERVICE_REGISTRY_HOST"],
             "SERVICE_REGISTRY_PORT": self.registry["SERVICE_REGISTRY_PORT"],
-            "HEARTBEAT_INTERVAL_SECONDS": "5", "SHUTDOWN_GRACE_SECONDS": "5",
+            "KAFKA_SESSION_TIMEOUT_SECONDS": "6", "HEARTBEAT_INTERVAL_SECONDS": "5", "SHUTDOWN_GRACE_SECONDS": "5",
             "MAX_CONCURRENT_TASKS": "4", "MAX_CONCURRENT_TICKETS": "40", **(settings or {}),
         }
         self.test, self.make_worker = test, make_worker
@@ -186,7 +186,7 @@ class Disturbances:
         worker.thaw()
 
     def do_freeze_long(self):
-        """Beyond the session timeout that the workers ask for: the group goes on without it, and it must notice."""
+        """Beyond the session timeout: the group goes on without it, and it must notice."""
         worker = self.some_worker()
         worker.freeze()
         self.pause(12, 15)

@@ -171,6 +171,7 @@ class Model:
         if FAULT == "no_fence":
             self.loose.produce(record[0], json.dumps(record[1]), record[2], headers=headers)
             self.loose.flush(10)
+            time.sleep(0.3)  # a kill hits this gap sooner or later; in a short run it should be sooner
             self.commit(number, part, offset, [])
         else:
             self.commit(number, part, offset, [(*record, headers)])
