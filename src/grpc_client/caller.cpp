@@ -105,6 +105,12 @@ Caller::~Caller() {
     outstanding_->end_all();
 }
 
+void Caller::later(std::function<void()> work) {
+    boost::asio::post(loop_, [work = std::move(work), alive = std::weak_ptr<bool>(alive_)] {
+        if (!alive.expired()) work();
+    });
+}
+
 void Caller::enter(const std::shared_ptr<CallState>& state) {
     outstanding_->enter(state);
 }

@@ -104,6 +104,9 @@ public:
     Call call(std::string what, Request request, const CallOptions& options, Start start,
               std::function<void(Result<Response>)> done);
 
+    // Runs `work` on the loop, later, unless the Caller is gone by then: for a call that could not even be made.
+    void later(std::function<void()> work);
+
 private:
     void enter(const std::shared_ptr<CallState>& state);
     static void leave(const std::shared_ptr<Outstanding>& outstanding, const CallState* state);
