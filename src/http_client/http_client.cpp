@@ -227,11 +227,14 @@ CURL* Core::take_easy() {
     return easy;
 }
 
+// Nothing of the call may be pointed to after this.
 void Core::give_easy(CURL* easy) {
     if (spare_.size() >= kSpareHandles) {
         curl_easy_cleanup(easy);
         return;
     }
+    // curl_easy_reset() forgets to forget this list when the call was cancelled before libcurl had read it.
+    curl_easy_setopt(easy, CURLOPT_RESOLVE, nullptr);
     curl_easy_reset(easy);
     spare_.push_back(easy);
 }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "base/random.h"
 #include "http_client/testing/raw_server.h"
 #include "http_client/url.h"
 
@@ -250,6 +251,33 @@ TEST_F(HttpClientTest, BrokenOff) {
     }
 }
 
+TEST_F(HttpClientTest, AnEndWithoutAnAnswer) {
+    RawServer server(loop, [](const Seen&) { return Reaction{.then = Then::kClose}; });
+    const auto answer = get(server.url());
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kUnavailable);
+    EXPECT_TRUE(answer.error().retryable());
+}
+
+TEST_F(HttpClientTest, ACutAnswerIsNoAnswer) {
+    const std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    for (const std::string& whole : {reply_text(200, "abc", "X-Thing: y\r\n"), chunked}) {
+        // (Of the empty line after the last chunk libcurl does not insist on the line feed.)
+        for (std::size_t size = 0; size + 1 < whole.size(); ++size) {
+            RawServer server(
+                loop, [&](const Seen&) { return Reaction{.bytes = whole.substr(0, size), .then = Then::kClose}; });
+            EXPECT_FALSE(get(server.url())) << size << " bytes of " << whole;
+        }
+    }
+}
+
+TEST_F(HttpClientTest, ALargeBodyGoesOut) {
+    RawServer server(loop, [](const Seen& seen) { return reply(200, std::to_string(seen.body.size())); });
+    const auto answer = ask({.method = "PUT", .url = server.url(), .body = std::string(5'000'000, 'x')});
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(answer->body, "5000000");
+}
+
 TEST_F(HttpClientTest, AnEndlessBodyIsCut) {
     RawServer server(loop, [](const Seen& seen) {
         const bool chunked = seen.target == "/chunked";
@@ -391,10 +419,34 @@ TEST_F(HttpClientTest, NamesAreLookedUpOnceAndKept) {
     EXPECT_EQ(server.seen().at(0).headers.at("host"), "service.test:" + std::to_string(server.port()));
 }
 
-TEST_F(HttpClientTest, AFullNameWithItsDotStaysOffLibcurlsResolver) {
-    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
-    names->table["service.test."] = {"127.0.0.1"};
-    EXPECT_TRUE(get("http://service.test.:" + std::to_string(server.port()) + "/"));
+// A name that nobody but our table knows: libcurl's own resolver, and its threads, would find nothing.
+TEST_F(HttpClientTest, LibcurlStartsNoThreadForAName) {
+    RawServer server(loop,
+                     [](const Seen&) { return Reaction{.bytes = reply_text(200, ""), .delay = milliseconds(20)}; });
+    const auto threads = [] {
+        return std::distance(std::filesystem::directory_iterator("/proc/self/task"),
+                             std::filesystem::directory_iterator());
+    };
+    const auto before = threads();
+    auto most = before;
+    int answers = 0;
+    std::vector<Call> calls;
+    for (const char* name :
+         {"service.test", "service.test.", "SERVICE.test", "localhost", "a.localhost", "[::ffff:127.0.0.1]"}) {
+        names->table[name] = {"127.0.0.1"};
+        for (int i = 0; i < 20; ++i)
+            calls.push_back(
+                client->send({.url = "http://" + std::string(name) + ":" + std::to_string(server.port()) + "/"},
+                             [&](const Result<Response>& got) {
+                                 EXPECT_TRUE(got) << got.error().describe();
+                                 ++answers;
+                             }));
+    }
+    ASSERT_TRUE(run_until(loop, [&] {
+        most = std::max(most, threads());
+        return answers == 120;
+    }));
+    EXPECT_EQ(most, before);
 }
 
 TEST_F(HttpClientTest, AddressesThatDoNotAnswerAreAskedAnew) {
@@ -590,6 +642,31 @@ TEST_F(HttpClientTest, StreamsWithBackpressure) {
     EXPECT_GT(pauses, 2);
 }
 
+TEST_F(HttpClientTest, AStreamIsBoundedToo) {
+    for (const bool pausing : {false, true}) {
+        RawServer server(loop, [](const Seen&) {
+            return Reaction{.bytes = "HTTP/1.1 200 OK\r\n\r\n", .then = Then::kFlood, .flood = std::string(8192, 'x')};
+        });
+        std::size_t got = 0;
+        std::optional<Result<Response>> done;
+        Call call;
+        call = client->stream({.url = server.url(), .max_response_bytes = 300'000},
+                              {.chunk =
+                                   [&](std::string_view bytes) {
+                                       got += bytes.size();
+                                       return !pausing;
+                                   }},
+                              [&](Result<Response> response) { done = std::move(response); });
+        ASSERT_TRUE(run_until(loop, [&] {
+            call.resume();
+            return done.has_value();
+        }));
+        ASSERT_FALSE(*done);
+        EXPECT_EQ(done->error().code, ErrorCode::kLimitExceeded);
+        EXPECT_LE(got, 300'000U);
+    }
+}
+
 TEST_F(HttpClientTest, AStreamsHeadComesBeforeItsBody) {
     RawServer server(loop, [](const Seen&) {
         return Reaction{.bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", .then = Then::kHold};
@@ -620,6 +697,78 @@ TEST_F(HttpClientTest, AStreamMayBeCancelledFromItsReader) {
     run_for(loop, milliseconds(20));
     EXPECT_EQ(chunks, 1);
     EXPECT_FALSE(done);
+}
+
+// Whatever the server does and whenever a call is given up: each call ends once, or not at all when it was cancelled.
+TEST_F(HttpClientTest, AnythingAtAnyTime) {
+    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+        SeededRandom random(seed);
+        make_client({.connections = 20});
+        names->table["service.test"] = {"127.0.0.9", "127.0.0.1"};
+        RawServer server(loop, [&](const Seen&) {
+            const std::string whole = reply_text(200, std::string(random.below(100'000), 'x'));
+            Reaction reaction{.bytes = whole, .delay = milliseconds(random.below(20))};
+            if (random.chance(0.4)) {
+                reaction.bytes.resize(random.below(whole.size()));
+                const Then ends[] = {Then::kClose, Then::kReset, Then::kHold};
+                reaction.then = ends[random.below(3)];
+            }
+            return reaction;
+        });
+        struct Expected {
+            Call call;
+            int ends = 0;
+            bool cancelled = false;
+        };
+        std::vector<std::unique_ptr<Expected>> all;
+        for (int i = 0; i < 200; ++i) {
+            all.push_back(std::make_unique<Expected>());
+            Expected& mine = *all.back();
+            Request request{.url = (random.chance(0.5) ? "http://service.test:" : "http://127.0.0.1:") +
+                                   std::to_string(server.port()) + "/",
+                            .connect_timeout = milliseconds(500),
+                            .timeout = milliseconds(100 + static_cast<int>(random.below(400))),
+                            .max_response_bytes = 90'000};
+            const auto done = [&mine](const Result<Response>& got) {
+                ++mine.ends;
+                if (got) {
+                    EXPECT_EQ(got->status, 200);
+                }
+            };
+            if (random.chance(0.5)) {
+                mine.call = client->send(std::move(request), done);
+            } else {
+                mine.call = client->stream(std::move(request),
+                                           {.chunk =
+                                                [&random, &mine](std::string_view) {
+                                                    if (random.chance(0.05)) {
+                                                        mine.cancelled = true;
+                                                        mine.call.cancel();
+                                                    }
+                                                    return random.chance(0.7);
+                                                }},
+                                           done);
+            }
+            if (random.chance(0.3)) run_for(loop, milliseconds(random.below(5)));
+            if (random.chance(0.2)) {
+                Expected& other = *all[random.below(all.size())];
+                other.cancelled = other.cancelled || other.call.active();
+                other.call.cancel();
+            }
+        }
+        ASSERT_TRUE(run_until(loop,
+                              [&] {
+                                  for (auto& expected : all)
+                                      expected->call.resume();
+                                  return std::ranges::all_of(
+                                      all, [](const auto& one) { return one->cancelled || one->ends > 0; });
+                              }))
+            << "seed " << seed;
+        run_for(loop, milliseconds(20));
+        for (const auto& one : all)
+            EXPECT_EQ(one->ends, one->cancelled ? 0 : 1) << "seed " << seed;
+        EXPECT_EQ(client->stats().in_flight, 0U);
+    }
 }
 
 TEST(RetryAfter, SecondsOrADate) {

@@ -64,7 +64,7 @@ Transfer::Transfer(asio::io_context& loop, std::weak_ptr<Core> core, Request req
     : loop_(loop),
       core_(std::move(core)),
       request_(std::move(request)),
-      reader_(std::move(reader)),
+      reader_(std::make_shared<StreamReader>(std::move(reader))),
       streaming_(streaming),
       done_(std::move(done)) {}
 
@@ -284,7 +284,8 @@ Error Transfer::error_of(CURLcode code) const {
 }
 
 void Transfer::ended(CURLcode code) {
-    if (code == CURLE_OK) {
+    if (code == CURLE_OK && !head_complete_) code = CURLE_GOT_NOTHING;  // libcurl takes half a head for an answer
+    if (code == CURLE_OK && violation_ == Violation::kNone) {
         outcome_ = Result<Response>(std::move(response_));
     } else {
         outcome_ = Result<Response>(tl::unexpected(error_of(code)));
@@ -319,6 +320,7 @@ void Transfer::deliver() {
 // False while something is left that the reader has not taken, or when the call is over.
 bool Transfer::deliver_stream() {
     if (!streaming_) return true;
+    const std::shared_ptr<StreamReader> reader = reader_;
     if (head_complete_ && !head_told_) {
         head_told_ = true;
         Response head;
@@ -328,18 +330,24 @@ bool Transfer::deliver_stream() {
         } else {
             head.headers = response_.headers;
         }
-        if (reader_.head) reader_.head(head);
+        if (reader->head) reader->head(head);
         if (over_) return false;
     }
     while (!held_.empty() && !reader_full_) {
         const std::string chunk = std::exchange(held_, {});
-        const bool more = !reader_.chunk || reader_.chunk(chunk);
+        const bool more = !reader->chunk || reader->chunk(chunk);
         if (over_) return false;
         if (!more) reader_full_ = true;
     }
     if (held_.empty() && !reader_full_ && curl_paused_ && easy != nullptr) {
         curl_paused_ = false;
-        curl_easy_pause(easy, CURLPAUSE_CONT);
+        // Hands over what libcurl held, from inside this call; an error of that ends nothing by itself.
+        const CURLcode code = curl_easy_pause(easy, CURLPAUSE_CONT);
+        const auto core = core_.lock();
+        if (code != CURLE_OK && core) {
+            core->drop(*this);
+            ended(code);
+        }
     }
     return held_.empty() && !reader_full_;
 }
@@ -360,7 +368,7 @@ void Transfer::cancel() {
 // What the callbacks hold may own the call itself: it goes when nothing here is used any more.
 void Transfer::release() {
     asio::post(loop_, [self = shared_from_this(), done = std::exchange(done_, nullptr),
-                       reader = std::exchange(reader_, {})] {});
+                       reader = std::exchange(reader_, nullptr)] {});
 }
 
 }  // namespace wa::http

@@ -83,7 +83,7 @@ private:
     boost::asio::io_context& loop_;
     std::weak_ptr<Core> core_;
     Request request_;
-    StreamReader reader_;
+    std::shared_ptr<StreamReader> reader_;  // shared: it may give its own call up while it runs
     bool streaming_;
     Completion done_;
 

@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "adapters/redis/lease_value.h"
 #include "adapters/redis/testing/redis_server.h"
@@ -369,6 +371,53 @@ TEST_F(RedisLeasesTest, RestartsUnderLoad) {
     ASSERT_TRUE(settle(*leases));
     EXPECT_EQ(leases->held(), 900U);
     EXPECT_TRUE(until([&] { return server().ask({"DBSIZE"}) == "900"; })) << "and taken when it is back";
+}
+
+// Three workers, a handful of tickets, as long as Redis answers: nobody holds what another holds, and nothing that was
+// completed is taken again.
+TEST_F(RedisLeasesTest, NeverTwoAtATime) {
+    std::vector<std::unique_ptr<Notes>> told;
+    std::vector<std::unique_ptr<RedisTicketLeases>> workers;
+    for (int i = 0; i < 3; ++i) {
+        told.push_back(std::make_unique<Notes>());
+        workers.push_back(make("worker-" + std::to_string(i), *told.back()));
+    }
+    ASSERT_TRUE(until([&] { return std::ranges::all_of(workers, [](const auto& one) { return one->up(); }); }));
+    std::map<std::string, std::size_t> holder;
+    std::set<std::string> completed;
+    int acquired = 0;
+    int suppressed = 0;
+    for (int step = 0; step < 2000; ++step) {
+        const std::size_t who = random.below(3);
+        const std::string id = "t-" + std::to_string(random.below(40));
+        const LeasePosition position{"t", static_cast<std::int32_t>(who), static_cast<std::int64_t>(random.below(3))};
+        const auto held = holder.find(id);
+        if (held != holder.end() && held->second == who) {
+            holder.erase(held);
+            if (random.chance(0.2)) {
+                completed.insert(id);
+                workers[who]->mark_processed(id, TicketStatus::kCompleted, position);
+            } else if (random.chance(0.5)) {
+                workers[who]->mark_processed(id, TicketStatus::kFailed, position);
+            } else {
+                workers[who]->release(id);
+            }
+        } else {
+            workers[who]->acquire(id, position, [&, who, id](const LeaseAnswer& answer) {
+                ASSERT_NE(answer.state, LeaseState::kUnavailable) << answer.detail;
+                suppressed += answer.state == LeaseState::kProcessed ? 1 : 0;
+                if (answer.state != LeaseState::kAcquired) return;
+                ++acquired;
+                EXPECT_FALSE(holder.contains(id)) << id;
+                EXPECT_FALSE(completed.contains(id)) << id;
+                holder[id] = who;
+            });
+        }
+        if (random.chance(0.2)) run_for(milliseconds(1));
+    }
+    ASSERT_TRUE(until([&] { return std::ranges::all_of(workers, [](const auto& one) { return one->idle(); }); }));
+    EXPECT_GT(acquired, 100);
+    EXPECT_GT(suppressed, 10);
 }
 
 TEST_F(RedisLeasesTest, DestroyedInTheMiddle) {

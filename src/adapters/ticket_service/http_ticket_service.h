@@ -41,6 +41,8 @@ struct TicketServiceOptions {
     Duration retry_base = std::chrono::milliseconds(500);
     Duration retry_cap = std::chrono::seconds(30);
     Duration not_found_patience = std::chrono::seconds(30);
+    Duration not_found_base = std::chrono::seconds(1);
+    Duration not_found_cap = std::chrono::seconds(5);
     // How long an update is tried while the service answers 429 or not at all. Without a file 5 minutes are the rule;
     // an update that survives a restart may as well wait longer.
     Duration keep_trying = std::chrono::minutes(5);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -26,6 +27,7 @@ using std::chrono::milliseconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ticket_service::testing::StandIn;
+using ticket_service::testing::StoredTicket;
 using Then = Reaction::Then;
 
 struct Notes final : TicketServiceListener {
@@ -335,6 +337,59 @@ TEST_F(TicketServiceTest, FlushEndsInTime) {
     service->flush(milliseconds(100), [&](std::size_t count) { left = count; });
     ASSERT_TRUE(until([&] { return left.has_value(); }, std::chrono::seconds(5)));
     EXPECT_EQ(*left, 1U);
+}
+
+// Whatever the service does in between: each ticket ends with the last status that was told, in order, and nothing is
+// lost that the service did not refuse.
+TEST_F(TicketServiceTest, AnythingInBetween) {
+    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+        SeededRandom chance(seed);
+        notes = {};
+        server.tickets.clear();
+        options.retry_base = milliseconds(2);
+        options.retry_cap = milliseconds(20);
+        options.not_found_base = milliseconds(2);
+        options.breaker_pause = milliseconds(30);
+        options.timeout = milliseconds(300);
+        options.requests = 8;
+        start();
+        bool wild = true;
+        server.misbehave = [&](const Seen& seen, Reaction& reaction) {
+            if (!wild || chance.chance(0.4)) return false;
+            switch (chance.below(6)) {
+                case 0: reaction = reply(503, ""); break;
+                case 1: reaction = reply(429, "", "Retry-After: 0\r\n"); break;
+                case 2: reaction = {.then = Then::kReset}; break;
+                case 3: reaction = {.then = Then::kHold}; break;
+                case 4:
+                    reaction = {.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", .then = Then::kClose};
+                    break;
+                default: reaction = reply(404, R"({"detail":"Ticket not found"})"); break;
+            }
+            EXPECT_EQ(seen.method, "PATCH");
+            return true;
+        };
+        const TicketStatus order[] = {TicketStatus::kRunning, TicketStatus::kFailed, TicketStatus::kCompensating,
+                                      TicketStatus::kCompensated};
+        std::map<std::string, std::size_t> told;
+        for (int step = 0; step < 300; ++step) {
+            const std::string id = "t-" + std::to_string(chance.below(60));
+            std::size_t& next = told[id];
+            if (next < 4) service->update_status(update(id, order[next++]));
+            if (chance.chance(0.5)) run_for(loop, milliseconds(chance.below(4)));
+        }
+        run_for(loop, milliseconds(300));
+        wild = false;
+        ASSERT_TRUE(until([&] { return service->stats().queued == 0; })) << "seed " << seed;
+        EXPECT_TRUE(notes.lost.empty()) << notes.lost[0].second.describe();
+        for (const auto& [id, count] : told) {
+            const StoredTicket& ticket = server.tickets[id];
+            EXPECT_EQ(ticket.status, to_string(order[count - 1])) << id << " seed " << seed;
+            EXPECT_TRUE(std::ranges::is_sorted(ticket.history, {}, [&](const std::string& status) {
+                return std::ranges::find(order, status, [](TicketStatus one) { return to_string(one); }) - order;
+            })) << id;
+        }
+    }
 }
 
 // ---------------------------------------------------------------- the file

@@ -17,7 +17,6 @@ using ticket_service::Verdict;
 namespace {
 
 constexpr Duration kFilePause = std::chrono::seconds(1);
-constexpr BackoffPolicy kNotFoundBackoff{std::chrono::seconds(1), std::chrono::seconds(5)};
 constexpr std::size_t kMaxAnswerBytes = 4ULL << 20U;
 
 }  // namespace
@@ -173,8 +172,8 @@ void HttpTicketService::Sender::try_again(const std::string& ticket_id, const Ve
         return;
     }
     const std::int32_t failures = request.mapped().failures + 1;
-    const BackoffPolicy policy =
-        unknown ? kNotFoundBackoff : BackoffPolicy{shared_.options.retry_base, shared_.options.retry_cap};
+    const BackoffPolicy policy = unknown ? BackoffPolicy{shared_.options.not_found_base, shared_.options.not_found_cap}
+                                         : BackoffPolicy{shared_.options.retry_base, shared_.options.retry_cap};
     const Duration wait = next_backoff(policy, failures, verdict.retry_after, shared_.random);
     queue_.put_back(ticket_id, now + wait, true);
     shared_.listener.status_delayed(update, verdict.error);
