@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/corpus/avro_decode/vectors.json: Avro schemas, data and what fastavro makes of them.
+"""Writes tests/avro/vectors.json: Avro schemas, data and what fastavro makes of them.
 
 An independent implementation, so that our codec is not only compared with itself. Run by hand when cases are added
 (the tests read the file and need no network):
@@ -198,7 +198,7 @@ def main():
         ticket = {**random_ticket(chance), "created_at": 7, "tenant": {"x": b"\xff\x00"}}
         data = written(older, ticket)
         out["older_tickets"].append({"hex": data.hex(), "value": read(older, TICKET, data)})
-    target = SOURCE / "tests/corpus/avro_decode/vectors.json"
+    target = SOURCE / "tests/avro/vectors.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(out, ensure_ascii=False, indent=1) + "\n")
 

@@ -1,4 +1,5 @@
-// Sends spans to an OpenTelemetry collector (OTLP over gRPC, or over HTTP as protobuf): contract/metrics.md 7.1.
+// Sends spans to an OpenTelemetry collector (OTLP over gRPC, or over HTTP as protobuf or JSON):
+// contract/metrics.md 7.1.
 //
 // A collector that is away must cost nothing but its spans: end() puts a span into a bounded queue or drops it; one
 // export is under way at a time; what can pass on retry is tried again a few times with backoff, then dropped; drops
@@ -47,7 +48,7 @@ struct OtlpOptions {
     // OTEL_EXPORTER_ENDPOINT: http (plain) or https, host and port; for HTTP also a path, to which /v1/traces is added
     // unless it ends so.
     std::string endpoint;
-    enum class Protocol : std::uint8_t { kGrpc, kHttpProtobuf } protocol = Protocol::kGrpc;
+    enum class Protocol : std::uint8_t { kGrpc, kHttpProtobuf, kHttpJson } protocol = Protocol::kGrpc;
     rpc::TlsOptions tls{};                                       // for https
     std::vector<std::pair<std::string, std::string>> headers{};  // may be secret; names in lower case
     SpanAttributes resource{};                                   // service.name, …

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "adapters/tracing/testing/collector.h"
+#include "core/codec/json_limits.h"
 #include "http_client/testing/raw_server.h"
 
 namespace wa {
@@ -282,6 +283,48 @@ TEST_F(OtlpExporterTest, SpeaksHttpToo) {
     EXPECT_EQ(request.resource_spans(0).scope_spans(0).spans(0).name(), "s");
     EXPECT_THAT(notes.failures.at(0), HasSubstr("503"));
     EXPECT_THAT(notes.failures.at(0), ::testing::Not(HasSubstr("secret")));
+}
+
+TEST_F(OtlpExporterTest, SpeaksJsonToo) {
+    std::vector<http::testing::Seen> seen;
+    http::testing::RawServer server(loop, [&](const http::testing::Seen& request) {
+        seen.push_back(request);
+        return http::testing::reply(200, R"({"partialSuccess": {"rejectedSpans": "1", "errorMessage": "old"}})");
+    });
+    auto options = quick();
+    options.endpoint = server.url();
+    options.protocol = OtlpOptions::Protocol::kHttpJson;
+    options.resource = {{"service.name", std::string("worker-agents")}};
+    make(options);
+    Span one = span("with \"quotes\"");
+    one.parent = parse_span_id("1111111111111111");
+    one.attributes = {{"text", std::string("t")}, {"number", std::int64_t{-5}}, {"real", 0.5}, {"truth", true}};
+    one.events = {{7, "retry", {}}};
+    one.links = {{*parse_traceparent("00-11111111111111111111111111111111-2222222222222222-01"), {}}};
+    one.status = SpanStatus::kError;
+    one.status_message = "why";
+    exporter->end(one);
+    exporter->end(span("second"));
+    ASSERT_TRUE(run_until(loop, [&] { return notes.exported + notes.dropped["rejected"] == 2; }));
+    EXPECT_EQ(notes.dropped["rejected"], 1U);
+    EXPECT_EQ(seen[0].headers.at("content-type"), "application/json");
+    const auto body = parse_json(seen[0].body);
+    ASSERT_TRUE(body) << body.error().message;
+    const auto& resource = body->at("resourceSpans").at(0);
+    EXPECT_EQ(resource.at("resource").at("attributes").at(0).at("value").at("stringValue"), "worker-agents");
+    const auto& sent = resource.at("scopeSpans").at(0).at("spans").at(0);
+    EXPECT_EQ(sent.at("traceId"), "4bf92f3577b34da6a3ce929d0e0e4736");
+    EXPECT_EQ(sent.at("spanId"), "00f067aa0ba902b7");
+    EXPECT_EQ(sent.at("parentSpanId"), "1111111111111111");
+    EXPECT_EQ(sent.at("name"), "with \"quotes\"");
+    EXPECT_EQ(sent.at("kind"), 1);
+    EXPECT_EQ(sent.at("startTimeUnixNano"), "1767220006000000000");
+    EXPECT_EQ(sent.at("attributes").at(1).at("value").at("intValue"), "-5");
+    EXPECT_EQ(sent.at("attributes").at(2).at("value").at("doubleValue"), 0.5);
+    EXPECT_EQ(sent.at("attributes").at(3).at("value").at("boolValue"), true);
+    EXPECT_EQ(sent.at("events").at(0).at("timeUnixNano"), "7");
+    EXPECT_EQ(sent.at("links").at(0).at("spanId"), "2222222222222222");
+    EXPECT_EQ(sent.at("status").at("code"), 2);
 }
 
 TEST_F(OtlpExporterTest, HttpErrorsThatWillNotPassDropTheBatch) {

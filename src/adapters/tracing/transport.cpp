@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "adapters/tracing/otlp_message.h"
 #include "core/codec/text.h"
 #include "grpc_client/caller.h"
 #include "otlp_trace.grpc.pb.h"
@@ -107,11 +108,13 @@ class HttpTransport final : public Transport {
 public:
     HttpTransport(boost::asio::io_context& loop, const Clock& clock, const OtlpOptions& options,
                   const Endpoint& endpoint)
-        : clock_(clock), client_(loop, clock, client_options(options)) {
+        : clock_(clock),
+          client_(loop, clock, client_options(options)),
+          json_(options.protocol == OtlpOptions::Protocol::kHttpJson) {
         request_.method = "POST";
         request_.url = std::string(endpoint.secure ? "https://" : "http://") + endpoint.authority + endpoint.path;
         if (!endpoint.path.ends_with(kTracesPath)) request_.url += kTracesPath;
-        request_.headers.push_back({"Content-Type", "application/x-protobuf"});
+        request_.headers.push_back({"Content-Type", json_ ? "application/json" : "application/x-protobuf"});
         for (const auto& [name, value] : options.headers)
             request_.headers.push_back({name, value});
         request_.timeout = options.timeout;
@@ -119,7 +122,11 @@ public:
 
     void send(const otlp::ExportTraceServiceRequest& request, std::function<void(Result<Taken>)> done) override {
         http::Request sent = request_;
-        request.SerializeToString(&sent.body);
+        if (json_) {
+            sent.body = json_of(request);
+        } else {
+            request.SerializeToString(&sent.body);
+        }
         call_ = client_.send(std::move(sent), [this, done = std::move(done)](Result<http::Response> answer) {
             if (!answer) return done(tl::unexpected(std::move(answer).error()));
             done(judge(*answer));
@@ -139,6 +146,7 @@ private:
     // OTLP/HTTP: 429, 502, 503 and 504 may pass; anything else that is not 2xx will not.
     [[nodiscard]] Result<Taken> judge(const http::Response& response) const {
         if (response.status >= 200 && response.status < 300) {
+            if (json_) return taken(response_of_json(response.body));
             otlp::ExportTraceServiceResponse message;
             if (!message.ParseFromString(response.body)) return Taken{};  // taken all the same
             return taken(message);
@@ -156,6 +164,7 @@ private:
     http::Client client_;
     http::Request request_;
     http::Call call_;
+    bool json_ = false;
 };
 
 }  // namespace
@@ -163,7 +172,7 @@ private:
 Result<std::unique_ptr<Transport>> make_transport(boost::asio::io_context& loop, const Clock& clock,
                                                   const OtlpOptions& options) {
     WA_TRY(const Endpoint endpoint, read_endpoint(options.endpoint));
-    if (options.protocol == OtlpOptions::Protocol::kHttpProtobuf)
+    if (options.protocol != OtlpOptions::Protocol::kGrpc)
         return std::make_unique<HttpTransport>(loop, clock, options, endpoint);
     return std::make_unique<GrpcTransport>(loop, options, endpoint);
 }

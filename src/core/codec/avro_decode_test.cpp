@@ -75,7 +75,7 @@ bool same(const boost::json::value& a, const boost::json::value& b) {
 
 const boost::json::value& vectors() {
     static const auto kVectors =
-        parse_json(file_text("tests/corpus/avro_decode/vectors.json"), JsonLimits{8'000'000, 64, {}}).value();
+        parse_json(file_text("tests/avro/vectors.json"), JsonLimits{8'000'000, 64, {}}).value();
     return kVectors;
 }
 

@@ -48,7 +48,7 @@ TEST(AvroSchema, TheTextsInTheBinaryAreTheFiles) {
 }
 
 TEST(AvroSchema, CanonicalFormsAndFingerprintsAreThoseOfFastavro) {
-    const auto vectors = parse_json(file_text("tests/corpus/avro_decode/vectors.json"), JsonLimits{8'000'000, 64, {}});
+    const auto vectors = parse_json(file_text("tests/avro/vectors.json"), JsonLimits{8'000'000, 64, {}});
     ASSERT_TRUE(vectors);
     const auto& cases = vectors->at("fingerprints").as_array();
     ASSERT_GE(cases.size(), 10U);

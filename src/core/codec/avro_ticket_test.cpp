@@ -34,7 +34,7 @@ std::string from_hex(std::string_view hex) {
 
 const boost::json::value& vectors() {
     static const auto kVectors =
-        parse_json(file_text("tests/corpus/avro_decode/vectors.json"), JsonLimits{8'000'000, 64, {}}).value();
+        parse_json(file_text("tests/avro/vectors.json"), JsonLimits{8'000'000, 64, {}}).value();
     return kVectors;
 }
 
