@@ -460,6 +460,27 @@ TEST_F(HttpClientTest, AddressesThatDoNotAnswerAreAskedAnew) {
     EXPECT_EQ(names->asked, 2);
 }
 
+TEST_F(HttpClientTest, OldAddressesAreBetterThanNone) {
+    make_client(
+        {.names = {.keep = milliseconds(20), .keep_stale = std::chrono::minutes(1), .keep_failure = milliseconds(20)}});
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    names->table["service.test"] = {"127.0.0.1"};
+    const std::string url = "http://service.test:" + std::to_string(server.port()) + "/";
+    ASSERT_TRUE(get(url));
+    names->table.clear();
+    for (int i = 0; i < 5; ++i) {
+        run_for(loop, milliseconds(30));
+        const auto answer = get(url);
+        EXPECT_TRUE(answer) << answer.error().describe();
+    }
+    EXPECT_GT(names->asked, 2) << "and asked again behind the scenes";
+    names->table["service.test"] = {"127.0.0.9"};
+    run_for(loop, milliseconds(30));
+    EXPECT_TRUE(get(url)) << "with what is known";
+    run_for(loop, milliseconds(10));
+    EXPECT_FALSE(ask({.url = url, .fresh_connection = true})) << "with what was learnt meanwhile";
+}
+
 TEST_F(HttpClientTest, TheSecondAddressIsTried) {
     RawServer server(loop, [](const Seen&) { return reply(200, ""); });
     names->table["service.test"] = {"127.0.0.9", "127.0.0.1"};

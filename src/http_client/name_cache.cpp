@@ -1,5 +1,6 @@
 #include "http_client/name_cache.h"
 
+#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <utility>
 
@@ -57,7 +58,9 @@ const Result<Addresses>* NameCache::find(const std::string& host) {
     const auto found = entries_.find(host);
     if (found == entries_.end()) return nullptr;
     Entry& entry = found->second;
-    if (!entry.answer || clock_.now() >= entry.until) return nullptr;
+    const MonoTime now = clock_.now();
+    if (!entry.answer || now >= entry.usable_until) return nullptr;
+    if (now >= entry.until) look_up(host, entry);
     order_.splice(order_.end(), order_, entry.place);
     return &*entry.answer;
 }
@@ -72,14 +75,16 @@ std::uint64_t NameCache::ask(const std::string& host, Answer answer) {
     Entry& entry = found->second;
     const std::uint64_t ticket = next_ticket_++;
     entry.waiters.emplace(ticket, std::move(answer));
-    if (!entry.asking) {
-        entry.asking = true;
-        ++lookups_;
-        lookup_->lookup(host, [this, alive = std::weak_ptr<bool>(alive_), host](Result<Addresses> result) {
-            if (!alive.expired()) answered(host, std::move(result));
-        });
-    }
+    look_up(host, entry);
     return ticket;
+}
+
+void NameCache::look_up(const std::string& host, Entry& entry) {
+    if (std::exchange(entry.asking, true)) return;
+    ++lookups_;
+    lookup_->lookup(host, [this, alive = std::weak_ptr<bool>(alive_), host](Result<Addresses> result) {
+        if (!alive.expired()) answered(host, std::move(result));
+    });
 }
 
 void NameCache::drop(const std::string& host, std::uint64_t ticket) {
@@ -98,8 +103,16 @@ void NameCache::answered(const std::string& host, Result<Addresses> answer) {
     const auto found = entries_.find(host);
     if (found == entries_.end()) return;
     Entry& entry = found->second;
+    const MonoTime now = clock_.now();
     entry.asking = false;
-    entry.until = clock_.now() + (answer ? options_.keep : options_.keep_failure);
+    entry.until = now + (answer ? options_.keep : options_.keep_failure);
+    if (answer) {
+        entry.usable_until = now + std::max(options_.keep, options_.keep_stale);
+    } else if (entry.answer && entry.answer->has_value() && now < entry.usable_until) {
+        answer = *entry.answer;  // the old one is better than none
+    } else {
+        entry.usable_until = entry.until;
+    }
     entry.answer = answer;
     auto waiters = std::exchange(entry.waiters, {});
     const std::weak_ptr<bool> alive = alive_;

@@ -36,6 +36,8 @@ public:
 
 struct NameCacheOptions {
     Duration keep = std::chrono::seconds(30);
+    // Older answers are still used, for the length of one look-up or while nobody can say better.
+    Duration keep_stale = std::chrono::minutes(10);
     Duration keep_failure = std::chrono::seconds(1);
     std::size_t names = 256;
 };
@@ -49,7 +51,7 @@ public:
     NameCache(const NameCache&) = delete;
     NameCache& operator=(const NameCache&) = delete;
 
-    // A fresh answer that is at hand.
+    // An answer that is at hand. One that is not fresh any more is asked for again behind the caller's back.
     [[nodiscard]] const Result<Addresses>* find(const std::string& host);
     // Asks, or joins who asks already. `answer` is called from the loop. Returns a ticket for drop().
     std::uint64_t ask(const std::string& host, Answer answer);
@@ -64,11 +66,13 @@ public:
 private:
     struct Entry {
         std::optional<Result<Addresses>> answer;
-        MonoTime until{};
+        MonoTime until{};         // fresh
+        MonoTime usable_until{};  // at all
         bool asking = false;
         std::map<std::uint64_t, Answer> waiters;
         std::list<std::string>::iterator place;  // in order_
     };
+    void look_up(const std::string& host, Entry& entry);
     void answered(const std::string& host, Result<Addresses> answer);
     void make_room();
 
