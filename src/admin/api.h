@@ -24,6 +24,7 @@
 #include "observability/logger.h"
 #include "observability/metrics.h"
 #include "observability/registry.h"
+#include "ports/dead_letters.h"
 #include "ports/engine_control.h"
 #include "ports/result_sink.h"
 #include "ports/task_log.h"
@@ -52,7 +53,8 @@ struct Registration {
 
 // All pointers outlive the server. What may be null is said.
 struct ApiContext {
-    EmbeddedStore* store = nullptr;  // null in cluster mode: the routes that need it do not exist
+    EmbeddedStore* store = nullptr;       // null in cluster mode: the routes that need it do not exist
+    DeadLetters* dead_letters = nullptr;  // null: their routes do not exist
     EngineControl* engine = nullptr;
     const TaskLogs* task_logs = nullptr;  // null: only what the results kept is shown
     const Clock* clock = nullptr;

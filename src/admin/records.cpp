@@ -155,9 +155,10 @@ json::object plan_record(const PlanSummary& plan) {
     return out;
 }
 
-json::object dead_letter_record(const DeadLetterRecord& letter) {
+json::object dead_letter_record(const DeadLetterEntry& letter) {
     json::object out;
-    out["key"] = text(std::to_string(letter.key));
+    out["key"] = text(letter.key);
+    out["state"] = text(to_string(letter.state));
     out["ticket_id"] = text(letter.ticket_id);
     out["plan_id"] = text(letter.plan_id);
     out["task_id"] = text(letter.task_id);
@@ -169,7 +170,15 @@ json::object dead_letter_record(const DeadLetterRecord& letter) {
     out["first_at"] = letter.first_at;
     out["attempts"] = letter.attempts;
     out["replays"] = letter.replays;
+    if (letter.state != LetterState::kOpen) {
+        out["settled_at"] = letter.settled_at;
+        out["settled_by"] = text(letter.settled_by);
+    }
     if (!letter.payload.empty()) out["payload"] = json::string(lossy_utf8(letter.payload, letter.payload.size()));
+    // A text would lose what is no text.
+    if (!is_utf8(letter.payload)) out["payload_base64"] = text(base64(letter.payload));
+    if (!letter.original_base64.empty())
+        out["original_base64"] = json::string(lossy_utf8(letter.original_base64, letter.original_base64.size()));
     return out;
 }
 

@@ -29,7 +29,7 @@ using LiveTasks = std::unordered_map<std::string_view, const RunningTask*>;
                                               const WorkerFacts& worker);
 
 [[nodiscard]] boost::json::object plan_record(const PlanSummary& plan);
-[[nodiscard]] boost::json::object dead_letter_record(const DeadLetterRecord& letter);
+[[nodiscard]] boost::json::object dead_letter_record(const DeadLetterEntry& letter);
 [[nodiscard]] boost::json::object attempt_record(const AttemptRecord& attempt);
 [[nodiscard]] boost::json::object history_record(const HistoryLine& line);
 [[nodiscard]] boost::json::object explanation_record(std::string_view ticket_id, const Explanation& explanation);

@@ -261,6 +261,7 @@ void RouteTable::write(std::string method, std::string pattern, Handler handler,
 
 Routers make_routes(ApiContext context) {
     const bool embedded = context.store != nullptr;
+    const bool dead_letters = context.dead_letters != nullptr;
     const auto api = std::make_shared<Api>(std::move(context));
     Routers routers;
     routers.background = std::make_unique<BackgroundThread>(api->background);
@@ -274,8 +275,8 @@ Routers make_routes(ApiContext context) {
         add_ticket_history_routes(table);
         add_log_routes(table);
         add_plan_routes(table);
-        add_dead_letter_routes(table);
     }
+    if (dead_letters) add_dead_letter_routes(table);
     RouteTable metrics(api, routers.metrics);
     add_metrics_route(metrics);
     return routers;

@@ -137,6 +137,7 @@ std::string doctor(const ApiParts& parts) {
 admin::Routers bind_api(const ApiParts& parts) {
     admin::ApiContext context;
     context.store = parts.store;
+    context.dead_letters = &parts.dead_letters;
     context.engine = &parts.engine;
     context.task_logs = &parts.task_logs;
     context.clock = &parts.clock;

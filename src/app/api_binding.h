@@ -16,6 +16,7 @@
 #include "observability/logger.h"
 #include "observability/metrics.h"
 #include "observability/registry.h"
+#include "ports/dead_letters.h"
 #include "ports/engine_control.h"
 #include "ports/executor.h"
 #include "ports/task_log.h"
@@ -27,6 +28,7 @@ namespace wa::app {
 // All outlive the server.
 struct ApiParts {
     EmbeddedStore* store;  // null in cluster mode
+    DeadLetters& dead_letters;
     EngineControl& engine;
     TaskLogs& task_logs;
     observability::Log& log;

@@ -13,6 +13,8 @@ namespace {
 
 constexpr Duration kLeaveGroup = std::chrono::seconds(3);
 constexpr Duration kLeaveServices = std::chrono::seconds(10);
+constexpr Duration kLookAtCertificates = std::chrono::seconds(30);
+constexpr Duration kCertificatesSettle = std::chrono::seconds(2);
 
 observability::LogLevel level_of(kafka::Severity severity) {
     switch (severity) {
@@ -28,6 +30,36 @@ std::string instance_name(const config::Settings& settings, int slot) {
     const std::string& pod = settings.text("POD_NAME");
     std::string name = pod.empty() || pod == "unknown" ? host_name() : pod;
     return name + "-" + std::to_string(slot);
+}
+
+std::string not_connected(kafka::Trouble trouble, const std::string& detail, const std::string& brokers) {
+    std::string text;
+    switch (trouble) {
+        case kafka::Trouble::kUnreachable: text = "the brokers at " + brokers + " do not answer"; break;
+        case kafka::Trouble::kAuthentication: text = "the brokers at " + brokers + " do not accept this login"; break;
+        case kafka::Trouble::kTls: text = "no secure connection to the brokers at " + brokers; break;
+        case kafka::Trouble::kNotAllowed: text = "the brokers at " + brokers + " do not permit what is needed"; break;
+    }
+    return detail.empty() ? text : text + ": " + detail;
+}
+
+std::string what_to_check(kafka::Trouble trouble, const kafka::Options& options) {
+    const std::string& mechanism = options.security.sasl_mechanism;
+    switch (trouble) {
+        case kafka::Trouble::kAuthentication:
+            if (mechanism == "OAUTHBEARER")
+                return "check KAFKA_OAUTH_TOKEN_URL, KAFKA_OAUTH_CLIENT_ID and KAFKA_OAUTH_CLIENT_SECRET";
+            return "check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, and that the brokers know this user for " +
+                   mechanism + " (KAFKA_SASL_MECHANISM)";
+        case kafka::Trouble::kTls:
+            return "check that KAFKA_SSL_CA_LOCATION holds the authority of the brokers' certificates, that "
+                   "KAFKA_SSL_CERTIFICATE_LOCATION is one that they accept, and KAFKA_SECURITY_PROTOCOL";
+        case kafka::Trouble::kNotAllowed:
+            return "let this user read " + options.tickets_topic + " and " + options.results_topic + ", use group " +
+                   options.group + " and write as " + options.transactional_id;
+        case kafka::Trouble::kUnreachable: break;
+    }
+    return "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the brokers run";
 }
 
 ResultsFormat results_format(const std::string& text) {
@@ -91,6 +123,7 @@ public:
         {
             const std::lock_guard lock(platform_.seen_mutex_);
             platform_.seen_.connected = yes;
+            if (yes) platform_.seen_.trouble_detail.clear();
         }
         platform_.metrics_.kafka_connected(yes);
         platform_.parts_.log.log(yes ? observability::LogLevel::kInfo : observability::LogLevel::kWarning,
@@ -118,6 +151,11 @@ public:
     }
     void consumer_made() override { platform_.metrics_.consumer_made(); }
     void producer_made() override { platform_.metrics_.producer_made(); }
+    void trouble(kafka::Trouble kind, std::string detail) override {
+        const std::lock_guard lock(platform_.seen_mutex_);
+        platform_.seen_.trouble = kind;
+        platform_.seen_.trouble_detail = std::move(detail);
+    }
     void broker_error() override { platform_.metrics_.consumer_error("broker"); }
     void committed(Duration took) override { platform_.metrics_.committed(took); }
     void results_behind(std::int64_t offsets) override { platform_.metrics_.results_lag(offsets); }
@@ -184,6 +222,7 @@ Result<void> ClusterPlatform::open() {
     slot_ = std::make_unique<InstanceSlot>(std::move(slot));
     options_ = kafka_options(parts_.settings, instance_name(parts_.settings, slot_->number()), parts_.agent_id);
     listener_ = std::make_unique<Listener>(*this);
+    dead_letters_ = std::make_unique<kafka::DeadLetterTopic>(options_, parts_.clock, *listener_);
     codec_ = std::make_unique<MessageCodec>(results_format(parts_.settings.text("KAFKA_RESULTS_FORMAT")),
                                             options_.results_topic + "-value");
     services_ = std::make_unique<ClusterServices>(
@@ -192,7 +231,7 @@ Result<void> ClusterPlatform::open() {
     codec_->use(services_->schemas());
     parts_.health.add_readiness("kafka", [this]() -> std::optional<std::string> {
         const std::lock_guard lock(seen_mutex_);
-        if (!seen_.connected) return "the brokers do not answer";
+        if (!seen_.connected) return not_connected(seen_.trouble, seen_.trouble_detail, options_.brokers);
         if (!seen_.assignment_known) return "the group has not assigned partitions yet";
         if (!seen_.producer_ready) return "results cannot be written yet";
         if (!seen_.stalled.empty()) return seen_.stalled;
@@ -282,8 +321,30 @@ void ClusterPlatform::tell_again(std::vector<EndingSeen> endings) {
 
 Result<void> ClusterPlatform::begin() {
     WA_CHECKED(source_->start());
+    const kafka::Security& security = options_.security;
+    if (security.protocol.ends_with("SSL")) {
+        certificates_ = std::make_unique<kafka::FileWatch>(
+            parts_.loop,
+            std::vector<std::string>{security.ca_location, security.certificate_location, security.key_location},
+            kLookAtCertificates, kCertificatesSettle, [this] { return renew_connections(); });
+    }
     every_moment();
     return {};
+}
+
+// The Kafka client reads certificates and keys only when a client is made. Old clients stay in use as long as none
+// could be made of what the files hold.
+bool ClusterPlatform::renew_connections() {
+    if (const auto can = kafka::Client::can_be_made(options_, *listener_); !can) {
+        parts_.log.error("kafka_certificates_refused", {{"error", can.error().describe()}});
+        return false;
+    }
+    parts_.log.info("kafka_certificates_changed", {{"detail", "all connections to the brokers are made anew"}});
+    results_->renew();
+    sink_->renew();
+    dead_letters_->renew();
+    source_->renew();
+    return true;
 }
 
 void ClusterPlatform::every_moment() {
@@ -313,6 +374,7 @@ void ClusterPlatform::draining(bool yes) {
 
 void ClusterPlatform::leave(std::function<void()> done) {
     timer_.cancel();
+    certificates_.reset();
     // What the commits brought about is told first; leaving the group lets others take the partitions over.
     services_->leave(kLeaveServices,
                      [this, done = std::move(done)]() mutable { source_->close(kLeaveGroup, std::move(done)); });
@@ -320,6 +382,8 @@ void ClusterPlatform::leave(std::function<void()> done) {
 
 void ClusterPlatform::disconnect() {
     timer_.cancel();
+    certificates_.reset();
+    dead_letters_.reset();
     sink_.reset();
     source_.reset();
     results_.reset();
@@ -338,8 +402,8 @@ std::vector<std::vector<std::string>> ClusterPlatform::checks() {
     const std::lock_guard lock(seen_mutex_);
     std::vector<std::vector<std::string>> rows;
     if (!seen_.connected) {
-        rows.push_back({"kafka", "error", "the brokers at " + options_.brokers + " do not answer",
-                        "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the brokers run"});
+        rows.push_back({"kafka", "error", not_connected(seen_.trouble, seen_.trouble_detail, options_.brokers),
+                        what_to_check(seen_.trouble, options_)});
     } else if (!seen_.assignment_known) {
         rows.push_back({"kafka", "warning", "connected, but the group has not assigned partitions yet"});
     } else {

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <string>
 
+#include "adapters/kafka/dead_letter_topic.h"
+#include "adapters/kafka/file_watch.h"
 #include "adapters/kafka/options.h"
 #include "adapters/kafka/results_reader.h"
 #include "adapters/kafka/sink.h"
@@ -41,6 +43,7 @@ public:
     void leave(std::function<void()> done) override;
     void disconnect() override;
     void close(bool /*drained*/) override {}
+    [[nodiscard]] DeadLetters& dead_letters() override { return *dead_letters_; }
     [[nodiscard]] admin::Registration registration() const override;
     [[nodiscard]] std::vector<std::vector<std::string>> checks() override;
     [[nodiscard]] std::string where() const override;
@@ -50,6 +53,7 @@ private:
     class Tickets;
     class Counting;
     void every_moment();
+    [[nodiscard]] bool renew_connections();
     void tell_again(std::vector<EndingSeen> endings);
 
     PlatformParts parts_;
@@ -64,6 +68,8 @@ private:
     std::unique_ptr<kafka::Source> source_;
     std::unique_ptr<kafka::Sink> sink_;
     std::unique_ptr<Tickets> tickets_;
+    std::unique_ptr<kafka::DeadLetterTopic> dead_letters_;
+    std::unique_ptr<kafka::FileWatch> certificates_;
     boost::asio::steady_timer timer_;
     std::uint64_t json_fallbacks_ = 0;
 
@@ -71,6 +77,8 @@ private:
     struct Seen {
         bool assignment_known = false;
         bool connected = false;
+        kafka::Trouble trouble = kafka::Trouble::kUnreachable;
+        std::string trouble_detail;  // in the client's words; of the time since the last connection
         bool producer_ready = false;
         std::string stalled;
         std::vector<kafka::Source::PartitionState> partitions;

@@ -21,6 +21,7 @@ Result<void> EmbeddedPlatform::open() {
     store.retention.keep_ended = parts_.settings.duration("RETENTION_DAYS");
     store.retention.keep_tickets = parts_.settings.integer("RETENTION_MAX_TICKETS");
     WA_TRY(store_, EmbeddedStore::open(std::move(store), parts_.clock, parts_.random));
+    dead_letters_ = std::make_unique<EmbeddedDeadLetters>(*store_);
     parts_.health.add_liveness("store", [this]() -> std::optional<std::string> {
         if (!store_->health().stopped) return std::nullopt;
         return "the store has stopped";

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "adapters/embedded_store/dead_letters.h"
 #include "adapters/embedded_store/ports.h"
 #include "app/platform.h"
 
@@ -25,6 +26,7 @@ public:
     void disconnect() override;
     void close(bool drained) override;
     [[nodiscard]] EmbeddedStore* store() override { return store_.get(); }
+    [[nodiscard]] DeadLetters& dead_letters() override { return *dead_letters_; }
     [[nodiscard]] bool all_ended() const override { return store_->health().tickets_open == 0; }
     [[nodiscard]] std::vector<std::vector<std::string>> checks() override;
     [[nodiscard]] std::string where() const override { return "state " + parts_.state.path().string(); }
@@ -32,6 +34,7 @@ public:
 private:
     PlatformParts parts_;
     std::unique_ptr<EmbeddedStore> store_;
+    std::unique_ptr<EmbeddedDeadLetters> dead_letters_;
     std::unique_ptr<EmbeddedSource> source_;
     std::unique_ptr<EmbeddedSink> sink_;
     std::unique_ptr<EmbeddedTicketService> tickets_;

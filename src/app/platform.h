@@ -24,6 +24,7 @@
 #include "observability/logger.h"
 #include "observability/metrics.h"
 #include "observability/registry.h"
+#include "ports/dead_letters.h"
 
 namespace wa::app {
 
@@ -71,6 +72,8 @@ public:
 
     // Null where there is none.
     [[nodiscard]] virtual EmbeddedStore* store() { return nullptr; }
+    // The dead letters to look at; lives until close().
+    [[nodiscard]] virtual DeadLetters& dead_letters() = 0;
     // Every ticket that is known here has ended. Any thread.
     [[nodiscard]] virtual bool all_ended() const { return true; }
     [[nodiscard]] virtual admin::Registration registration() const { return {}; }  // HTTP thread

@@ -395,6 +395,7 @@ Result<void> Worker::serve() {
         metrics_->http_request(served.method, served.pattern, served.status, served.took);
     };
     ApiParts parts{platform_->store(),
+                   platform_->dead_letters(),
                    *host_,
                    *task_logs_,
                    *log_,

@@ -314,6 +314,8 @@ void Tree::dlq_commands() {
 
     CLI::App* export_app = sub(dlq, "export", "every dead letter with its message, one JSON line each");
     export_app->add_option("FILE", dlq_export.file, "file to write; default: standard output");
+    export_app->add_option("--ticket", dlq_export.ticket, "only those of this ticket, or of ids that begin so");
+    export_app->add_option("--reason", dlq_export.reason, "only those that died of this: invalid_ticket, …");
     then(export_app, [this] { return dlq_export; });
 }
 

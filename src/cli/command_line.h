@@ -128,7 +128,9 @@ struct DlqChangeCommand {
     bool dry_run = false;
 };
 struct DlqExportCommand {
-    std::string file;  // empty = stdout
+    std::string file;    // empty = stdout
+    std::string ticket;  // beginning of its id; empty = every one
+    std::string reason;  // empty = every one
 };
 struct ExecutorsCommand {};
 struct DrainCommand {

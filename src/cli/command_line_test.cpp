@@ -70,6 +70,8 @@ TEST(CommandLine, EveryCommandIsUnderstood) {
     EXPECT_FALSE(command<DlqChangeCommand>({"dlq", "replay", "7", "8"}).discard);
     EXPECT_TRUE(command<DlqChangeCommand>({"dlq", "discard", "--all", "--reason", "old"}).discard);
     EXPECT_EQ(command<DlqExportCommand>({"dlq", "export", "f.jsonl"}).file, "f.jsonl");
+    const auto some = command<DlqExportCommand>({"dlq", "export", "--ticket", "t-1", "--reason", "decode_error"});
+    EXPECT_EQ(some.ticket + " " + some.reason, "t-1 decode_error");
     command<ExecutorsCommand>({"executors", "ls"});
     EXPECT_TRUE(command<DrainCommand>({"drain", "--wait", "--grace", "10m", "--reason", "x"}).wait);
     EXPECT_TRUE(command<DrainCommand>({"drain", "--undo"}).undo);

@@ -433,6 +433,29 @@ TEST_F(Commands, DeadLetters) {
                                                         "\n");
 }
 
+TEST_F(Commands, DeadLettersThatAreSettledStayAndAreLeftAlone) {
+    StubServer server(
+        fixed({{"GET /api/v1/dlq?limit=1000&offset=0",
+                {200, R"({"dlq":[{"key":"0-1","state":"open","ticket_id":"abc-1","reason":"decode_error"},)"
+                      R"({"key":"0-2","state":"replayed","ticket_id":"abc-2","reason":"decode_error"},)"
+                      R"({"key":"1-7","state":"discarded","ticket_id":"xyz","reason":"invalid_ticket"}],"total":3})"}},
+               {"GET /api/v1/dlq/0-1", {200, R"({"key":"0-1"})"}},
+               {"GET /api/v1/dlq/0-2", {200, R"({"key":"0-2"})"}},
+               {"GET /api/v1/dlq/1-7", {200, R"({"key":"1-7"})"}}}));
+    EXPECT_EQ(run({"dlq", "replay", "--all", "--dry-run"}, server.url()).out, "0-1\n");
+    EXPECT_EQ(run({"dlq", "discard", "--all", "--dry-run"}, server.url()).out, "0-1\n");
+    const auto exported = [&](std::vector<std::string> words) {
+        words.insert(words.begin(), {"dlq", "export"});
+        const std::string out = run(words, server.url()).out;
+        return std::count(out.begin(), out.end(), '\n');
+    };
+    EXPECT_EQ(exported({}), 3);
+    EXPECT_EQ(exported({"--ticket", "abc"}), 2);
+    EXPECT_EQ(exported({"--ticket", "abc-2"}), 1);
+    EXPECT_EQ(exported({"--reason", "invalid_ticket"}), 1);
+    EXPECT_EQ(exported({"--reason", "invalid_ticket", "--ticket", "abc"}), 0);
+}
+
 TEST_F(Commands, DrainAndStatus) {
     StubServer server(
         fixed({{"POST /api/v1/drain", {202, "{}"}},

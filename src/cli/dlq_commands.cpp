@@ -3,6 +3,7 @@
 
 #include <boost/json/array.hpp>
 #include <cerrno>
+#include <functional>
 #include <system_error>
 
 #include "cli/commands.h"
@@ -51,20 +52,31 @@ Result<void> list(Session& session, const DlqListCommand& command) {
     return {};
 }
 
-// All keys, oldest page last. Bounded by what the server says there is when it is first asked.
-Result<std::vector<std::string>> all_keys(ApiClient& api) {
+using Wanted = std::function<bool(const json::object& letter)>;
+
+// Keys of those that are wanted, oldest page last. Bounded by what the server says there is when it is first asked.
+Result<std::vector<std::string>> all_keys(ApiClient& api, const Wanted& wanted) {
     std::vector<std::string> keys;
+    std::size_t seen = 0;
     while (true) {
         WA_TRY(const ApiAnswer answer,
-               api.get("/api/v1/dlq?limit=" + std::to_string(kPage) + "&offset=" + std::to_string(keys.size())));
+               api.get("/api/v1/dlq?limit=" + std::to_string(kPage) + "&offset=" + std::to_string(seen)));
         WA_TRY(const json::object object, body_object(answer));
         const json::array& letters = letters_of(object);
         for (const json::value& letter : letters) {
-            if (letter.is_object()) keys.push_back(text_of(letter.get_object(), {"key", "id"}));
+            if (letter.is_object() && wanted(letter.get_object()))
+                keys.push_back(text_of(letter.get_object(), {"key", "id"}));
         }
+        seen += letters.size();
         const auto total = number_of(object, "total").value_or(0);
-        if (letters.empty() || static_cast<std::int64_t>(keys.size()) >= total) return keys;
+        if (letters.empty() || static_cast<std::int64_t>(seen) >= total) return keys;
     }
+}
+
+// In a topic, letters stay when they have been replayed or discarded.
+bool is_open(const json::object& letter) {
+    const std::string state = text_of(letter, "state");
+    return state.empty() || state == "open";
 }
 
 Result<void> show(Session& session, const DlqShowCommand& command) {
@@ -75,7 +87,7 @@ Result<void> show(Session& session, const DlqShowCommand& command) {
     WA_TRY(const json::object letter, body_object(answer));
     std::string out;
     for (const auto& [name, value] : letter) {
-        const bool moment = value.is_int64() && (name == "at" || name == "first_at");
+        const bool moment = value.is_int64() && (name == "at" || name == "first_at" || name == "settled_at");
         out += pad(printable(std::string_view(name.data(), name.size())), 12) + " " +
                (moment ? rfc3339(value.get_int64()) : printable(scalar_text(value))) + "\n";
     }
@@ -87,7 +99,7 @@ Result<int> change(Session& session, const DlqChangeCommand& command) {
     WA_TRY(ApiClient * api, session.api());
     std::vector<std::string> keys = command.keys;
     if (command.all) {
-        WA_TRY(keys, all_keys(*api));
+        WA_TRY(keys, all_keys(*api, is_open));
     }
     const std::string verb = command.discard ? "discard" : "replay";
     if (command.dry_run) {
@@ -165,7 +177,11 @@ private:
 
 Result<void> export_all(Session& session, const DlqExportCommand& command) {
     WA_TRY(ApiClient * api, session.api());
-    WA_TRY(const std::vector<std::string> keys, all_keys(*api));
+    const auto wanted = [&command](const json::object& letter) {
+        return (command.ticket.empty() || text_of(letter, "ticket_id").starts_with(command.ticket)) &&
+               (command.reason.empty() || text_of(letter, "reason") == command.reason);
+    };
+    WA_TRY(const std::vector<std::string> keys, all_keys(*api, wanted));
     WA_TRY(Output output, Output::open(session, command.file));
     std::size_t written = 0;
     for (const std::string& key : keys) {

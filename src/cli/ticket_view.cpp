@@ -292,11 +292,12 @@ Table plans_table(const json::object& answer, const TimeStyle& style) {
 
 Table dead_letters_table(const json::object& answer, const TimeStyle& style) {
     Table table;
-    table.columns = {{"KEY"}, {"TICKET"},  {"TASK", false, 24}, {"TYPE"}, {"REASON"},
-                     {"AGE"}, {"REPLAYS"}, {"PLAN", true},      {"ERROR"}};
+    table.columns = {{"KEY"},    {"STATE"}, {"TICKET"},  {"TASK", false, 24}, {"TYPE"},
+                     {"REASON"}, {"AGE"},   {"REPLAYS"}, {"PLAN", true},      {"ERROR"}};
     for (const json::object* letter : rows_of(answer, {"dlq", "letters", "dead_letters", "items", "messages"})) {
-        table.rows.push_back({text_of(*letter, {"key", "id"}), std::string(short_id(text_of(*letter, "ticket_id"))),
-                              text_of(*letter, "task_id"), text_of(*letter, "task_type"), text_of(*letter, "reason"),
+        table.rows.push_back({text_of(*letter, {"key", "id"}), text_of(*letter, "state"),
+                              std::string(short_id(text_of(*letter, "ticket_id"))), text_of(*letter, "task_id"),
+                              text_of(*letter, "task_type"), text_of(*letter, "reason"),
                               when(moment_of(*letter, {"at", "created_at", "dead_at"}), style),
                               std::to_string(number_of(*letter, "replays").value_or(0)), text_of(*letter, "plan_id"),
                               first_line(text_of(*letter, {"error", "error_message"}))});

@@ -43,6 +43,20 @@ Error to_error(const rd_kafka_error_t* error, std::string_view what) {
     return to_error(rd_kafka_error_code(error), what, rd_kafka_error_string(error));
 }
 
+Trouble trouble_of(rd_kafka_resp_err_t code) {
+    switch (code) {
+        case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+        case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+        case RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM: return Trouble::kAuthentication;
+        case RD_KAFKA_RESP_ERR__SSL: return Trouble::kTls;
+        case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+        case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+        case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED: return Trouble::kNotAllowed;
+        default: return Trouble::kUnreachable;
+    }
+}
+
 Configuration::Configuration(const Options& options, std::string_view client_name) {
     const Security& security = options.security;
     set("bootstrap.servers", options.brokers);
@@ -100,6 +114,11 @@ Result<std::unique_ptr<Client>> Client::make(rd_kafka_type_t type, Configuration
     if (client->handle_ == nullptr) return fail(ErrorCode::kInvalidArgument, "kafka", why.data());
     std::ignore = configuration.conf_.release();  // it belongs to the client now
     return client;
+}
+
+Result<void> Client::can_be_made(const Options& options, Listener& listener) {
+    WA_TRY(const auto client, make(RD_KAFKA_PRODUCER, Configuration(options, "check"), listener));
+    return {};
 }
 
 Client::~Client() {

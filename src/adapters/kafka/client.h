@@ -43,6 +43,7 @@ using GroupMetadata = Owned<rd_kafka_consumer_group_metadata_t>;
 // `what` says what was tried: "commit the transaction".
 [[nodiscard]] Error to_error(rd_kafka_resp_err_t code, std::string_view what, std::string_view detail = {});
 [[nodiscard]] Error to_error(const rd_kafka_error_t* error, std::string_view what);
+[[nodiscard]] Trouble trouble_of(rd_kafka_resp_err_t code);
 
 // Settings of one client on the way to it. The first one that is refused is kept as the error.
 class Configuration {
@@ -63,6 +64,8 @@ class Client {
 public:
     // kInvalidArgument when a setting is refused.
     static Result<std::unique_ptr<Client>> make(rd_kafka_type_t type, Configuration configuration, Listener& listener);
+    // Whether clients can be made from these options now, certificates and keys read anew.
+    static Result<void> can_be_made(const Options& options, Listener& listener);
     ~Client();
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;

@@ -31,6 +31,13 @@ inline constexpr const char* kOriginPartition = "x-worker-origin-partition";
 inline constexpr const char* kOriginOffset = "x-worker-origin-offset";
 inline constexpr const char* kRequeueRound = "x-worker-requeue-round";
 inline constexpr const char* kDeliveries = "x-worker-deliveries";
+// On a ticket that was sent back: which dead letter it was, "<partition>-<offset>" of the dead letter topic.
+inline constexpr const char* kReplayOf = "x-worker-replay-of";
+// On a mark in the dead letter topic (no value, the letter's key and partition): which letter, and what became of it.
+inline constexpr const char* kSettles = "x-worker-settles";  // "<partition>-<offset>"
+inline constexpr const char* kAction = "x-worker-action";    // replayed, discarded
+inline constexpr const char* kActor = "x-worker-actor";
+inline constexpr const char* kReason = "x-worker-reason";
 inline constexpr const char* kTraceparent = "traceparent";
 inline constexpr const char* kPlanId = "x-neural-hive-plan-id";
 inline constexpr const char* kCorrelationId = "x-neural-hive-correlation-id";

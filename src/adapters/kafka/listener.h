@@ -11,6 +11,14 @@
 
 namespace wa::kafka {
 
+// What kind of thing keeps a client from its brokers; says what a person should look at.
+enum class Trouble : std::uint8_t {
+    kUnreachable,
+    kAuthentication,  // name, password, token, mechanism
+    kTls,             // certificates, authorities
+    kNotAllowed,      // known, and not permitted
+};
+
 enum class Severity : std::uint8_t { kDebug, kInfo, kWarning, kError };
 
 // Calls come on the engine's loop, except log(), producer_made() and transaction_failed(), which may come from any
@@ -24,6 +32,8 @@ public:
     virtual void consumer_made() {}
     virtual void producer_made() {}
     virtual void broker_error() {}
+    // Why the brokers are not spoken with, in the client's words.
+    virtual void trouble(Trouble, std::string /*detail*/) {}
     virtual void partitions_assigned(std::size_t /*now*/) {}
     virtual void rebalanced(std::string_view /*kind: assigned, revoked, lost*/, std::size_t /*partitions*/) {}
     // How far a partition is behind its stable end; negative = given up.

@@ -65,14 +65,33 @@ Result<std::unique_ptr<Client>> ResultsReader::make_client(std::string_view name
 }
 
 Result<void> ResultsReader::open() {
-    WA_TRY(client_, make_client("results"));
-    WA_TRY(admin_, AdminCalls::make(loop_, *client_, kQuestionTimeout));
-    WA_TRY(wakeup_, Wakeup::make(loop_, [this] { serve(); }));
+    WA_CHECKED(connect());
+    every_second();
+    return {};
+}
+
+// The new one is whole before the old one goes.
+Result<void> ResultsReader::connect() {
+    WA_TRY(auto client, make_client("results"));
+    WA_TRY(auto admin, AdminCalls::make(loop_, *client, kQuestionTimeout));
+    WA_TRY(auto wakeup, Wakeup::make(loop_, [this] { serve(); }));
+    if (queue_) Wakeup::ignore(queue_.get());
+    queue_.reset();
+    admin_ = std::move(admin);
+    wakeup_ = std::move(wakeup);
+    client_ = std::move(client);
     rd_kafka_poll_set_consumer(client_->raw());
     queue_.reset(rd_kafka_queue_get_consumer(client_->raw()));
     wakeup_->watch(queue_.get());
-    every_second();
     return {};
+}
+
+void ResultsReader::renew() {
+    if (auto connected = connect(); !connected)
+        return listener_.log(Severity::kError, "results_reader_failed", connected.error().describe());
+    // Questions to the old client stay without an answer; they are asked again.
+    asking_ = ask_again_ = looking_back_starts_ = beginning_ = false;
+    if (begun_) assign({});
 }
 
 void ResultsReader::need_from(EpochMillis created_at) {

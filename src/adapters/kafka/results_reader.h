@@ -65,6 +65,8 @@ public:
     // Somebody waits for these tickets and has not heard of them: look through all that is there, the same id at most
     // once a minute.
     void look_back(const std::vector<std::string>& ticket_ids);
+    // Goes on where it stands, with what the files of certificates hold now.
+    void renew();
 
 private:
     struct Position {
@@ -88,6 +90,7 @@ private:
     ResultsReader(boost::asio::io_context& loop, const Clock& clock, const Options& options, Listener& listener,
                   DecodeEnding decode, Outputs outputs);
     Result<void> open();
+    Result<void> connect();
     [[nodiscard]] Result<std::unique_ptr<Client>> make_client(std::string_view name) const;
     void begin();
     void assign(const std::map<PartitionId, Offset>& starts);

@@ -57,6 +57,14 @@ void Sink::recover() {
     wake_.notify_all();
 }
 
+void Sink::renew() {
+    {
+        const std::lock_guard lock(mutex_);
+        renew_wanted_ = true;
+    }
+    wake_.notify_all();
+}
+
 bool Sink::stopping() const {
     return stopping_;
 }
@@ -72,12 +80,19 @@ void Sink::work() {
     while (true) {
         std::optional<CommitBatch> batch;
         bool recover = false;
+        bool renew = false;
         {
             std::unique_lock lock(mutex_);
-            wake_.wait(lock, [this] { return stopping_ || waiting_ || recover_wanted_; });
+            wake_.wait(lock, [this] { return stopping_ || waiting_ || recover_wanted_ || renew_wanted_; });
             if (stopping_) break;
             batch = std::exchange(waiting_, std::nullopt);
             recover = std::exchange(recover_wanted_, false);
+            renew = std::exchange(renew_wanted_, false);
+        }
+        if (renew && !recover) {
+            drop_producer();
+            keep_making_producer();
+            if (stopping()) break;
         }
         if (recover) {
             drop_producer();

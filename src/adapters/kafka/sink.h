@@ -66,6 +66,8 @@ public:
     [[nodiscard]] SinkTraits traits() const override;
     void commit(const CommitBatch& batch) override;
     void recover() override;
+    // The next batch goes by a new producer, with what the files of certificates hold now. Any thread.
+    void renew();
 
     // True once the producer has been made and, with transactions, earlier ones of its id have been ended.
     [[nodiscard]] bool ready() const { return ready_; }
@@ -122,6 +124,7 @@ private:
     std::condition_variable wake_;
     std::optional<CommitBatch> waiting_;
     bool recover_wanted_ = false;
+    bool renew_wanted_ = false;
     std::atomic<bool> stopping_{false};
     std::atomic<bool> ready_{false};
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -16,6 +16,7 @@ constexpr Duration kAskAgain = std::chrono::milliseconds(500);
 constexpr std::size_t kBatch = 64;  // records taken from one partition in one turn
 constexpr std::size_t kEventsATurn = 200;
 constexpr int kRejoinAfterHeals = 2;
+constexpr Duration kGiveUpInOrder = std::chrono::seconds(60);
 
 std::string_view bytes_of(const void* data, std::size_t size) {
     return data == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(data), size);
@@ -129,6 +130,7 @@ bool Source::serve_events() {
                 if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && std::exchange(connected_, false))
                     parts_.listener.connected(false);
                 parts_.listener.broker_error();
+                if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) parts_.listener.trouble(trouble_of(code), text);
                 if (rd_kafka_event_error_is_fatal(event.get()) != 0) {
                     rejoin("the Kafka client gave up: " + client_->fatal().second);
                     return true;
@@ -508,6 +510,7 @@ void Source::every_second() {
             finish_revocation();
         }
         ask_ends();
+        look_at_renewal();
         watch_progress();
         serve();
         if (!alive.expired()) every_second();
@@ -574,13 +577,28 @@ void Source::heal(PartitionId id) {
     const ClientError error(rd_kafka_seek_partitions(client_->raw(), list.get(), 0));
 }
 
+// Partitions are given up in good order first; whoever had them before this may have them after it.
+void Source::renew() {
+    if (closed_ || renewing_) return;
+    renewing_ = parts_.clock.now() + kGiveUpInOrder;
+    rd_kafka_unsubscribe(client_->raw());
+}
+
+void Source::look_at_renewal() {
+    if (!renewing_ || closed_) return;
+    const bool given_up = partitions_.empty() && !revocation_ && !pending_;
+    if (!given_up && parts_.clock.now() < *renewing_) return;
+    rejoin("to use what its files hold now", Severity::kInfo);
+}
+
 // A consumer that is made anew voids everything of the old one (cluster-rule 2).
-void Source::rejoin(std::string why) {
-    parts_.listener.log(Severity::kError, "consumer_made_anew", std::move(why));
+void Source::rejoin(std::string why, Severity severity) {
+    parts_.listener.log(severity, "consumer_made_anew", std::move(why));
     boost::asio::post(parts_.loop, [this, alive = std::weak_ptr<bool>(alive_)] {
         if (alive.expired() || closed_) return;
         lose_everything("consumer made anew");
         heals_ = 0;
+        renewing_.reset();
         ++generation_;
         pending_.reset();
         revocation_.reset();

@@ -60,6 +60,9 @@ public:
     void release(PartitionId partition, Epoch epoch) override;
     // Leaves the group; `done` comes once, after at most `limit`. Nothing is delivered any more.
     void close(Duration limit, std::function<void()> done);
+    // With what the files of certificates hold now: gives all partitions up in good order and joins anew. Calls that
+    // come while it does change nothing.
+    void renew();
 
     // For commits: which member of which generation this is. Null while it is in no group (cluster-rule 2). Any thread.
     [[nodiscard]] GroupMetadata group_metadata() const;
@@ -140,7 +143,8 @@ private:
     void ask_ends();
     void watch_progress();
     void heal(PartitionId id);
-    void rejoin(std::string why);
+    void look_at_renewal();
+    void rejoin(std::string why, Severity severity = Severity::kError);
     void join_again();
 
     Parts parts_;
@@ -168,6 +172,7 @@ private:
     PartitionId turn_ = 0;        // whose turn it is to be read first
     bool asking_ends_ = false;
     int heals_ = 0;
+    std::optional<MonoTime> renewing_;  // until then, in good order
     std::function<void()> closed_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "adapters/embedded_store/dead_letters.h"
 #include "adapters/embedded_store/ports.h"
 #include "adapters/embedded_store/store.h"
 #include "adapters/task_logs/file_task_logs.h"
@@ -109,6 +110,8 @@ public:
         engine.state.gauges.in_flight_limit = 10;
         ApiContext context;
         context.store = store.get();
+        dead_letters = std::make_unique<EmbeddedDeadLetters>(*store);
+        context.dead_letters = dead_letters.get();
         context.engine = &engine;
         context.task_logs = task_logs.get();
         context.clock = &clock;
@@ -223,6 +226,7 @@ public:
     observability::Log log;
     FakeEngine engine;
     std::unique_ptr<EmbeddedStore> store;
+    std::unique_ptr<EmbeddedDeadLetters> dead_letters;
     std::unique_ptr<FileTaskLogs> task_logs;
     std::vector<std::pair<std::string, std::string>> routes;
     std::unique_ptr<net::HttpServer> server;

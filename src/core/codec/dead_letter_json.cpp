@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/json/object.hpp>
+#include <limits>
 #include <optional>
 
 #include "core/codec/json_limits.h"
@@ -19,6 +20,34 @@ constexpr std::size_t kMaxErrorBytes = 4096;
 constexpr std::size_t kMaxReasonBytes = 1024;
 constexpr std::string_view kMetadataKey = "dlq_metadata";
 constexpr std::array<std::string_view, 4> kAddedByConsumers{kMetadataKey, "processed_at", "processed_at_ms", "_id"};
+
+constexpr std::size_t kMaxWordBytes = 128;
+
+Result<json::value> parsed_letter(std::string_view dead_letter) {
+    return parse_json(dead_letter, JsonLimits{2 * kMaxDeadLetterBytes, kMaxTicketDepth + 1, {}});
+}
+
+bool is_undecodable_form(const json::object& letter) {
+    const auto* broken = letter.if_contains("_deserialization_error");
+    return broken != nullptr && *broken == true;
+}
+
+std::string text_in(const json::object& object, std::string_view key, std::size_t most) {
+    const auto* value = object.if_contains(key);
+    const auto* text = value == nullptr ? nullptr : value->if_string();
+    return text == nullptr ? std::string() : clip(std::string_view(text->data(), text->size()), most);
+}
+
+bool names_its_ticket(const json::object& letter) {
+    const auto* value = letter.if_contains("ticket_id");
+    const auto* text = value == nullptr ? nullptr : value->if_string();
+    return text != nullptr && !text->empty() && text->size() <= kMaxTicketIdBytes;
+}
+
+std::int64_t count_in(const json::object& object, std::string_view key) {
+    const auto* value = object.if_contains(key);
+    return value == nullptr ? 0 : std::max<std::int64_t>(0, whole_number(*value).value_or(0));
+}
 
 std::optional<json::object> object_of(const DeadLetterFacts& facts, std::size_t max_bytes) {
     auto parsed = parse_json(facts.payload, JsonLimits{max_bytes, kMaxTicketDepth, DuplicateKeys::kKeepLast});
@@ -109,10 +138,10 @@ std::string write_dead_letter(const DeadLetterFacts& facts, std::size_t max_byte
 }
 
 Result<std::string> replayable_ticket(std::string_view dead_letter) {
-    WA_TRY(json::value value, parse_json(dead_letter, JsonLimits{2 * kMaxDeadLetterBytes, kMaxTicketDepth + 1, {}}));
+    WA_TRY(json::value value, parsed_letter(dead_letter));
     auto* object = value.if_object();
     if (object == nullptr) return invalid("", "a dead letter must be a JSON object");
-    if (const auto* broken = object->if_contains("_deserialization_error"); broken != nullptr && *broken == true) {
+    if (is_undecodable_form(*object)) {
         return invalid("_deserialization_error",
                        "the ticket could not be read, so it cannot be published again as it is");
     }
@@ -120,6 +149,39 @@ Result<std::string> replayable_ticket(std::string_view dead_letter) {
         object->erase(key);
     (*object)["status"] = "PENDING";
     return json_text(*object);
+}
+
+DeadLetterSummary dead_letter_summary(std::string_view dead_letter) {
+    DeadLetterSummary summary;
+    const auto parsed = parsed_letter(dead_letter);
+    const auto* letter = parsed ? parsed->if_object() : nullptr;
+    if (letter == nullptr) return summary;
+    summary.readable = true;
+    summary.ticket_id = text_in(*letter, "ticket_id", kMaxTicketIdBytes);
+    summary.plan_id = text_in(*letter, "plan_id", kMaxTicketIdBytes);
+    summary.task_id = text_in(*letter, "task_id", kMaxTicketIdBytes);
+    summary.task_type = text_in(*letter, "task_type", kMaxWordBytes);
+    summary.replayable = !is_undecodable_form(*letter) && names_its_ticket(*letter);
+    const auto* value = letter->if_contains(kMetadataKey);
+    const auto* metadata = value == nullptr ? nullptr : value->if_object();
+    if (metadata == nullptr) return summary;
+    summary.reason = text_in(*metadata, "reason", kMaxWordBytes);
+    summary.error_type = text_in(*metadata, "error_type", kMaxWordBytes);
+    summary.error = text_in(*metadata, "original_error", kMaxReasonBytes);
+    summary.attempts = static_cast<std::int32_t>(
+        std::min<std::int64_t>(count_in(*metadata, "retry_count"), std::numeric_limits<std::int32_t>::max()));
+    summary.first_at = count_in(*metadata, "first_failure_timestamp");
+    return summary;
+}
+
+std::string original_base64(std::string_view dead_letter) {
+    const auto parsed = parsed_letter(dead_letter);
+    const auto* letter = parsed ? parsed->if_object() : nullptr;
+    const auto* value = letter == nullptr ? nullptr : letter->if_contains(kMetadataKey);
+    const auto* metadata = value == nullptr ? nullptr : value->if_object();
+    const auto* raw = metadata == nullptr ? nullptr : metadata->if_contains("raw_value_base64");
+    const auto* text = raw == nullptr ? nullptr : raw->if_string();
+    return text == nullptr ? std::string() : std::string(text->data(), text->size());
 }
 
 }  // namespace wa

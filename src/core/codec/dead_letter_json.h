@@ -50,4 +50,25 @@ struct DeadLetterFacts {
 // processed_at_ms and _id, status PENDING. Errors: kMalformed; kInvalidArgument for the undecodable form.
 [[nodiscard]] Result<std::string> replayable_ticket(std::string_view dead_letter);
 
+// What a reader of the dead letter topic shows of one letter. Other programs write there too: whatever cannot be read
+// leaves its field empty.
+struct DeadLetterSummary {
+    bool readable = false;    // a JSON object
+    bool replayable = false;  // normal form, with a ticket id
+    std::string ticket_id;
+    std::string plan_id;
+    std::string task_id;
+    std::string task_type;
+    std::string reason;
+    std::string error_type;
+    std::string error;
+    std::int32_t attempts = 0;
+    std::int64_t first_at = 0;  // epoch milliseconds; 0 = it does not say
+};
+// Never fails; every text is clipped.
+[[nodiscard]] DeadLetterSummary dead_letter_summary(std::string_view dead_letter);
+
+// The Base64 text that a letter of the undecodable form keeps of the original bytes; empty when there is none.
+[[nodiscard]] std::string original_base64(std::string_view dead_letter);
+
 }  // namespace wa

@@ -130,5 +130,43 @@ TEST(ReplayableTicket, RefusesWhatWasNeverATicket) {
     EXPECT_EQ(replayable_ticket("{").error().code, ErrorCode::kMalformed);
 }
 
+TEST(DeadLetterSummary, TellsWhatOursSay) {
+    const auto letter = write_dead_letter(facts(R"({"ticket_id":"t","plan_id":"p","task_id":"a","task_type":"TEST"})"));
+    const DeadLetterSummary summary = dead_letter_summary(letter);
+    EXPECT_TRUE(summary.readable);
+    EXPECT_TRUE(summary.replayable);
+    EXPECT_EQ(summary.ticket_id, "t");
+    EXPECT_EQ(summary.plan_id, "p");
+    EXPECT_EQ(summary.task_type, "TEST");
+    EXPECT_EQ(summary.reason, "invalid_ticket");
+    EXPECT_EQ(summary.error, "sla.timeout_ms must be a whole number");
+    EXPECT_EQ(summary.attempts, 2);
+    EXPECT_EQ(summary.first_at, 100);
+    EXPECT_EQ(original_base64(letter), "");
+}
+
+TEST(DeadLetterSummary, TheUndecodableFormKeepsItsBytesAndIsNotSentBack) {
+    const auto letter = write_dead_letter(facts("garbage"));
+    const DeadLetterSummary summary = dead_letter_summary(letter);
+    EXPECT_TRUE(summary.readable);
+    EXPECT_FALSE(summary.replayable);
+    EXPECT_EQ(summary.ticket_id, "unknown");
+    EXPECT_EQ(original_base64(letter), base64("garbage"));
+}
+
+TEST(DeadLetterSummary, TakesWhateverOthersWrite) {
+    for (const std::string_view text :
+         {"", "{", "[]", "null", R"({"dlq_metadata":7})", R"({"ticket_id":7,"dlq_metadata":{"retry_count":"x"}})",
+          R"({"ticket_id":""})", R"({"dlq_metadata":{"raw_value_base64":{},"first_failure_timestamp":-5}})"}) {
+        const DeadLetterSummary summary = dead_letter_summary(text);
+        EXPECT_FALSE(summary.replayable) << text;
+        EXPECT_EQ(summary.first_at, 0) << text;
+        EXPECT_EQ(original_base64(text), "") << text;
+    }
+    const std::string long_id(300, 'i');
+    EXPECT_FALSE(dead_letter_summary(R"({"ticket_id":")" + long_id + "\"}").replayable);
+    EXPECT_EQ(dead_letter_summary(R"({"dlq_metadata":{"retry_count":99999999999}})").attempts, 2147483647);
+}
+
 }  // namespace
 }  // namespace wa

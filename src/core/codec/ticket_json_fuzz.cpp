@@ -56,6 +56,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     facts.payload = text;
     const std::string dead = wa::write_dead_letter(facts);
     WA_CHECK(wa::parse_json(dead, wa::JsonLimits{4 * 1024 * 1024, 66, {}}).has_value(), "a dead letter is JSON");
-    (void)wa::replayable_ticket(text);
+    const auto replayable = wa::replayable_ticket(text);
+    const auto summary = wa::dead_letter_summary(text);
+    WA_CHECK(!summary.replayable || replayable.has_value(), "what is said to be replayable is");
+    WA_CHECK(summary.ticket_id.size() <= wa::kMaxTicketIdBytes + 3 && summary.error.size() <= 1027,
+             "texts are clipped");
+    (void)wa::original_base64(text);
     return 0;
 }
