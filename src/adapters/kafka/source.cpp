@@ -1,7 +1,6 @@
 #include "adapters/kafka/source.h"
 
 #include <algorithm>
-#include <array>
 #include <boost/asio/post.hpp>
 #include <cstring>
 #include <utility>
@@ -382,14 +381,13 @@ bool Source::read_partitions() {
     return more && open_;
 }
 
-// Takes records out of the partition's queue. True: the batch was full.
+// Takes records out of the partition's queue. True: there may be more. One at a time: the client's call for many counts
+// the mark of a partition's end as a record that was read, and its next pause (each rebalance makes one) would go on
+// behind the record that comes to stand there.
 bool Source::fill(PartitionId id, Partition& partition, std::size_t most) {
-    std::array<rd_kafka_message_t*, kBatch> batch{};
-    const ssize_t count =
-        partition.queue ? rd_kafka_consume_batch_queue(partition.queue.get(), 0, batch.data(), std::min(most, kBatch))
-                        : 0;
-    for (ssize_t i = 0; i < count; ++i) {
-        Message message(batch[static_cast<std::size_t>(i)]);
+    for (std::size_t taken = 0; partition.queue && taken < most; ++taken) {
+        Message message(rd_kafka_consume_queue(partition.queue.get(), 0));
+        if (!message) return false;
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             partition.position = std::max(partition.position, message->offset);
             partition.moved = parts_.clock.now();
@@ -404,7 +402,7 @@ bool Source::fill(PartitionId id, Partition& partition, std::size_t most) {
         }
         partition.held.push_back(std::move(message));
     }
-    return count >= static_cast<ssize_t>(std::min(most, kBatch));
+    return static_cast<bool>(partition.queue);
 }
 
 // The first record, or the end of an empty partition, says how far back the results matter.
