@@ -12,6 +12,8 @@ namespace wa::app {
 namespace {
 
 constexpr Duration kLeaveGroup = std::chrono::seconds(3);
+// What is forgotten is looked for in the results again, so that memory need not hold all of it.
+constexpr std::size_t kKnownEndings = 50'000;
 constexpr Duration kLeaveServices = std::chrono::seconds(10);
 constexpr Duration kLookAtCertificates = std::chrono::seconds(30);
 constexpr Duration kCertificatesSettle = std::chrono::seconds(2);
@@ -296,12 +298,18 @@ std::function<Result<Ticket>(std::string_view)> ClusterPlatform::decoder() {
 
 void ClusterPlatform::adapt(EngineOptions& options) const {
     options.reads_results = true;
+    options.max_known_endings = kKnownEndings;
+    options.max_deliveries = static_cast<std::int32_t>(parts_.settings.integer("KAFKA_MAX_RETRIES_BEFORE_DLQ"));
     // Whoever serves COMPENSATE reads it from the topic; what nobody serves becomes a dead letter that says so.
     options.compensation_supported = true;
 }
 
 void ClusterPlatform::introduce(const std::vector<TaskType>& types, const std::string& endpoint) {
     services_->introduce(types, endpoint);
+}
+
+TicketLeases* ClusterPlatform::leases() {
+    return services_->leases();
 }
 
 std::vector<FlowObserver*> ClusterPlatform::observers() {

@@ -35,6 +35,8 @@ public:
     [[nodiscard]] ResultSink& sink() override { return *sink_; }
     [[nodiscard]] TicketService& tickets() override;
     [[nodiscard]] std::function<Result<Ticket>(std::string_view)> decoder() override;
+    [[nodiscard]] TicketLeases* leases() override;
+    [[nodiscard]] std::string source_name() const override { return options_.tickets_topic; }
     [[nodiscard]] std::vector<FlowObserver*> observers() override;
     void adapt(EngineOptions& options) const override;
     void introduce(const std::vector<TaskType>& types, const std::string& endpoint) override;

@@ -122,11 +122,35 @@ private:
     ClusterServices& owner_;
 };
 
+class ClusterServices::LeaseListener final : public RedisListener {
+public:
+    explicit LeaseListener(ClusterServices& owner) : owner_(owner) {}
+    void redis_changed(bool up, std::string_view why) override {
+        owner_.metrics_.redis_available(up);
+        owner_.metrics_.redis_breaker(up ? 0 : 2);
+        owner_.parts_.log.log(up ? observability::LogLevel::kInfo : observability::LogLevel::kWarning,
+                              up ? "redis_answers" : "redis_away", {{"detail", std::string(why)}});
+    }
+    void lease_lost(const std::string& ticket_id, const LeaseNote& holder) override {
+        owner_.parts_.log.warning("lease_lost", {{"ticket_id", ticket_id}, {"holder", holder.worker}});
+    }
+    void redis_refused(const Error& why) override {
+        owner_.parts_.log.warning("redis_refused", {{"error", why.describe()}});
+    }
+    void note_dropped(const std::string& ticket_id) override {
+        owner_.parts_.log.warning("redis_note_dropped", {{"ticket_id", ticket_id}});
+    }
+
+private:
+    ClusterServices& owner_;
+};
+
 ClusterServices::ClusterServices(const PlatformParts& parts, observability::PlatformMetrics& metrics,
                                  std::function<void(DependencyStatuses)> deliver)
     : parts_(parts), metrics_(metrics), deliver_(std::move(deliver)) {}
 
 ClusterServices::~ClusterServices() {
+    leases_.reset();
     registry_.reset();
     tickets_.reset();
     schemas_.reset();
@@ -136,7 +160,7 @@ Result<void> ClusterServices::open() {
     WA_CHECKED(open_tickets());
     WA_CHECKED(open_schemas());
     open_registry();
-    return {};
+    return open_redis();
 }
 
 Result<void> ClusterServices::open_tickets() {
@@ -198,6 +222,32 @@ void ClusterServices::open_registry() {
                                                std::move(options));
 }
 
+Result<void> ClusterServices::open_redis() {
+    const config::Settings& settings = parts_.settings;
+    if (!settings.flag("REDIS_ENABLED")) return {};
+    RedisAddress address;
+    if (settings.has("REDIS_URL")) {
+        WA_TRY(address, parse_redis_url(settings.text("REDIS_URL")));
+    } else {
+        if (settings.flag("REDIS_SSL_ENABLED")) {
+            Error error = make_error(ErrorCode::kUnsupported, Retry::kNever, Fault::kInput, "redis",
+                                     "REDIS_SSL_ENABLED=true is not served: TLS is left to a sidecar or a local proxy");
+            error.field = "REDIS_SSL_ENABLED";
+            error.fix = "name the proxy in REDIS_HOST, or set REDIS_ENABLED=false";
+            return Failure(std::move(error));
+        }
+        address.host = settings.text("REDIS_HOST");
+        address.port = static_cast<std::uint16_t>(settings.integer("REDIS_PORT"));
+        address.password = settings.text("REDIS_PASSWORD");
+    }
+    RedisLeasesOptions options;
+    options.worker = parts_.agent_id;
+    lease_listener_ = std::make_unique<LeaseListener>(*this);
+    leases_ = std::make_unique<RedisTicketLeases>(parts_.loop, parts_.clock, parts_.random, std::move(address),
+                                                  std::move(options), *lease_listener_);
+    return {};
+}
+
 void ClusterServices::introduce(const std::vector<TaskType>& types, const std::string& endpoint) {
     if (!registry_) return;
     const config::Settings& settings = parts_.settings;
@@ -210,6 +260,7 @@ void ClusterServices::introduce(const std::vector<TaskType>& types, const std::s
     identity.endpoint = endpoint;
     const std::size_t colon = endpoint.rfind(':');
     identity.http_port = colon == std::string::npos ? 0 : std::atoi(endpoint.c_str() + colon + 1);
+    identity.grpc_port = static_cast<int>(settings.integer("GRPC_PORT"));
     identity.max_concurrent_tasks = static_cast<std::size_t>(settings.integer("MAX_CONCURRENT_TASKS"));
     identity.capabilities = settings.list("CAPABILITIES");
     identity.task_types = types;
@@ -276,6 +327,12 @@ std::vector<std::vector<std::string>> ClusterServices::checks() const {
                         state.registered ? "" : "check SERVICE_REGISTRY_HOST and SERVICE_REGISTRY_PORT"});
     } else {
         rows.push_back({"service registry", "ok", "none configured (SERVICE_REGISTRY_HOST is empty)", ""});
+    }
+    if (leases_) {
+        rows.push_back({"redis", leases_->up() ? "ok" : "warning",
+                        leases_->up() ? std::to_string(leases_->held()) + " leases held"
+                                      : "does not answer: repeats on other workers are not seen at once",
+                        leases_->up() ? "" : "check REDIS_HOST, or set REDIS_ENABLED=false"});
     }
     return rows;
 }

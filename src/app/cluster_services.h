@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "adapters/redis/redis_leases.h"
 #include "adapters/schema_registry/schema_registry.h"
 #include "adapters/service_registry/grpc_registry.h"
 #include "adapters/service_registry/telemetry_window.h"
@@ -34,6 +35,7 @@ public:
     // Null where none is configured.
     [[nodiscard]] HttpTicketService* tickets() { return tickets_.get(); }
     [[nodiscard]] Schemas* schemas() { return schemas_.get(); }
+    [[nodiscard]] TicketLeases* leases() { return leases_.get(); }
     [[nodiscard]] FlowObserver& telemetry() { return telemetry_; }
 
     // Registers with the Service Registry, and goes on telling that this worker is there.
@@ -53,7 +55,9 @@ private:
     class TicketListener;
     class SchemaListener;
     class RegistryListener;
+    class LeaseListener;
     Result<void> open_tickets();
+    Result<void> open_redis();
     Result<void> open_schemas();
     void open_registry();
 
@@ -63,11 +67,13 @@ private:
     std::unique_ptr<TicketListener> ticket_listener_;
     std::unique_ptr<SchemaListener> schema_listener_;
     std::unique_ptr<RegistryListener> registry_listener_;
+    std::unique_ptr<LeaseListener> lease_listener_;
     std::unique_ptr<http::Client> ticket_client_;
     std::unique_ptr<http::Client> schema_client_;
     std::unique_ptr<HttpTicketService> tickets_;
     std::unique_ptr<SchemaRegistry> schemas_;
     std::unique_ptr<GrpcRegistry> registry_;
+    std::unique_ptr<RedisTicketLeases> leases_;
     TelemetryWindow telemetry_;
 };
 

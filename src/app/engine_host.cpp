@@ -15,10 +15,10 @@ Error stopped() {
 void EngineHost::feed(EngineInput input) {
     if (!engine_) return;
     engine_->handle(std::move(input));
-    arm();
 }
 
 void EngineHost::arm() {
+    if (!engine_) return;
     const auto due = engine_->next_due();
     if (!due || (armed_for_ && *armed_for_ <= *due)) return;
     armed_for_ = *due;

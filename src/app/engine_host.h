@@ -24,6 +24,8 @@ public:
     // Ends the engine; what is posted later finds nobody.
     void drop() { engine_.reset(); }
     void feed(EngineInput input);
+    // Wakes the engine when its next timer is due; to be called after each input (EnginePorts::handled).
+    void arm();
     [[nodiscard]] Engine* engine() { return engine_.get(); }
 
     void cancel(CancelRequest request, std::function<void(Result<CancelAnswer>)> answer) override;
@@ -34,8 +36,6 @@ public:
     void undrain(std::function<void(Result<void>)> answer) override;
 
 private:
-    void arm();
-
     boost::asio::io_context& loop_;
     boost::asio::steady_timer timer_;
     std::optional<MonoTime> armed_for_;

@@ -56,6 +56,9 @@ public:
     [[nodiscard]] virtual ResultSink& sink() = 0;
     [[nodiscard]] virtual TicketService& tickets() = 0;
     [[nodiscard]] virtual std::function<Result<Ticket>(std::string_view)> decoder() = 0;
+    // Who works on which ticket, across workers; null = nobody can say.
+    [[nodiscard]] virtual TicketLeases* leases() { return nullptr; }
+    [[nodiscard]] virtual std::string source_name() const { return {}; }
     // Observers of its own, beside the worker's.
     [[nodiscard]] virtual std::vector<FlowObserver*> observers() { return {}; }
     // What differs for the engine.

@@ -361,6 +361,9 @@ Result<void> Worker::make_flow() {
     EnginePorts ports{
         platform_->source(), platform_->sink(), platform_->tickets(), *observers_, context_.clock, context_.random, {},
         platform_->decoder()};
+    ports.leases = platform_->leases();
+    ports.source_name = platform_->source_name();
+    ports.handled = [this] { host_->arm(); };
     for (const std::string& name : settings_.list("SUPPORTED_TASK_TYPES")) {
         for (Executor* executor : std::initializer_list<Executor*>{execute_.get(), test_.get()}) {
             if (parse_task_type(name) == executor->task_type())

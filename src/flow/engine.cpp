@@ -32,6 +32,7 @@ void Engine::handle(EngineInput input) {
         pump();
     }
     busy_ = false;
+    if (ports_.handled) ports_.handled();
 }
 
 void Engine::process(EngineInput& input) {
@@ -51,6 +52,7 @@ void Engine::process(EngineInput& input) {
         void operator()(StopDrain& stop) const { engine.on_undrain(stop); }
         void operator()(ChangeLimits& limits) const { engine.on_limits(limits); }
         void operator()(TimePassed& /*unused*/) const { engine.on_time(); }
+        void operator()(LeaseAnswered& answered) const { engine.on_lease(answered); }
     };
     std::visit(Dispatch{*this}, input);
 }
@@ -157,6 +159,7 @@ void Engine::free_record(Slot slot) {
         found != partitions_.end() && found->second.epoch == record.epoch) {
         --found->second.records;
     }
+    give_lease_back(record);
     const NodeId node = record.node;
     if (node != kNoSlot) let_go(index_.at(node), slot);
     const std::uint32_t generation = record.generation + 1;

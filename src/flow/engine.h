@@ -41,6 +41,7 @@
 #include "ports/executor.h"
 #include "ports/flow_observer.h"
 #include "ports/result_sink.h"
+#include "ports/ticket_leases.h"
 #include "ports/ticket_service.h"
 #include "ports/ticket_source.h"
 
@@ -89,6 +90,11 @@ struct EnginePorts {
     Random& random;
     std::map<TaskType, Executor*> executors;  // served task types
     std::function<Result<Ticket>(std::string_view payload)> decode;
+    // Which worker works on a ticket, across workers; null = not known (rule 11).
+    TicketLeases* leases = nullptr;
+    std::string source_name{};  // of the topic, for leases
+    // Called when an input has been dealt with, whoever brought it: next_due() may have changed.
+    std::function<void()> handled{};
 };
 
 struct AttemptEnded {
@@ -114,10 +120,17 @@ struct ChangeLimits {
     double resume_threshold = 0.5;
 };
 struct TimePassed {};
+// The word about a lease that was asked for before an attempt.
+struct LeaseAnswered {
+    std::uint32_t slot = 0;
+    std::uint32_t generation = 0;
+    std::uint64_t stamp = 0;
+    LeaseAnswer answer;
+};
 
 using EngineInput = std::variant<Record, PartitionAssigned, PartitionRevoked, CommitResult, SinkRecovered, AttemptEnded,
                                  DependencyStatuses, EndingSeen, ResultsReaderCaughtUp, CancelTicket, StartDrain,
-                                 StopDrain, ChangeLimits, TimePassed>;
+                                 StopDrain, ChangeLimits, TimePassed, LeaseAnswered>;
 
 enum class DrainPhase : std::uint8_t { kNone, kDraining, kCancelling, kDrained };
 
@@ -188,6 +201,8 @@ private:
         bool uncertain_start = false;  // an earlier owner may have been running it: count before start (rule 4)
         bool in_batch = false;
         bool run_again = false;     // asked for once more: its own earlier ending is void
+        bool leased = false;        // nobody else works on this ticket, as far as anybody can say
+        std::uint8_t doubts = 0;    // how often somebody else said that it has ended
         bool queued_entry = false;  // stands in ready_ or queue_
         NodeId node = 0;
         Slot next_held = kNoSlot;
@@ -315,6 +330,13 @@ private:
 
     // --- execution.cpp
     void start(Slot slot);
+    [[nodiscard]] bool ended_elsewhere(const TicketRecord& record) const;
+    void ask_for_lease(Slot slot);
+    void on_lease(const LeaseAnswered& answered);
+    void wait_for_lease(Slot slot, std::string reason);
+    void give_lease_back(TicketRecord& record);
+    [[nodiscard]] LeasePosition lease_position(const TicketRecord& record) const;
+    void begin_attempt(Slot slot);
     void run(Slot slot);
     void on_attempt_ended(AttemptEnded& ended);
     void after_attempt(Slot slot, AttemptReport report);

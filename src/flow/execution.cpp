@@ -50,12 +50,87 @@ void Engine::start(Slot slot) {
         return back_off(slot, until, Event::kDeferred,
                         "breaker-open: " + backend + " could not be reached; it is tried again later");
     }
+    if (ended_elsewhere(record)) return suppress(slot, "completed meanwhile; not run again");
     record.active->breaker = std::move(backend);
     record.active->queue_wait = now - record.active->entry.queued_at;
     ++record.attempts_made;
     move(slot, Event::kSlotGranted, "slot granted");
     progress();
+    if (ports_.leases != nullptr && !record.leased) return ask_for_lease(slot);
+    begin_attempt(slot);
+}
 
+// Another worker ended it while it stood in line here, under another record (rule 11).
+bool Engine::ended_elsewhere(const TicketRecord& record) const {
+    if (!sink_traits_.wants_offsets || record.run_again || broken(Variant::kRunCompletedAgain)) return false;
+    const DependencyIndex::Node& node = index_.at(record.node);
+    return node.ending == Ending::kCompleted && node.public_ending;
+}
+
+LeasePosition Engine::lease_position(const TicketRecord& record) const {
+    return {ports_.source_name, record.position.partition, record.position.offset};
+}
+
+void Engine::ask_for_lease(Slot slot) {
+    const TicketRecord& record = records_[slot];
+    ports_.leases->acquire(record.active->ticket->ticket_id, lease_position(record),
+                           [this, slot, generation = record.generation, stamp = record.stamp](const LeaseAnswer& answer) {
+                               handle(LeaseAnswered{slot, generation, stamp, answer});
+                           });
+}
+
+// Two records of one ticket may be alive on two workers: one of them goes first (contract/engine.md R3 to R5). What
+// Redis says never ends a ticket by itself: only a result does (rule 9).
+void Engine::on_lease(const LeaseAnswered& answered) {
+    TicketRecord* record = live(answered.slot, answered.generation);
+    const bool awaited = record != nullptr && record->state == State::kStarting && record->stamp == answered.stamp;
+    const LeaseState state = answered.answer.state;
+    if (!awaited) {
+        if (state == LeaseState::kAcquired || state == LeaseState::kUnavailable)
+            ports_.leases->release(answered.answer.ticket_id);
+        return;
+    }
+    constexpr std::uint8_t kDoubts = 3;
+    switch (state) {
+        case LeaseState::kAcquired:
+        case LeaseState::kUnavailable:
+        case LeaseState::kHeldHere:
+            record->leased = true;
+            break;
+        case LeaseState::kHeld:
+            return wait_for_lease(answered.slot, "lease: " + answered.answer.note.worker + " works on this ticket");
+        case LeaseState::kProcessed:
+            if (++record->doubts <= kDoubts) {
+                ports_.tickets.lookup({answered.answer.ticket_id});
+                return wait_for_lease(answered.slot, "lease: another worker says that it has ended; its result is awaited");
+            }
+            // No result of it can be found: it has not ended for those who read results.
+            break;
+    }
+    if (ended_elsewhere(*record)) {
+        settle_breaker(*record, nullptr);
+        return suppress(answered.slot, "completed meanwhile; not run again");
+    }
+    begin_attempt(answered.slot);
+}
+
+void Engine::wait_for_lease(Slot slot, std::string reason) {
+    TicketRecord& record = records_[slot];
+    settle_breaker(record, nullptr);
+    --record.attempts_made;  // nothing was tried
+    constexpr Duration kAskAgain = std::chrono::seconds(5);
+    back_off(slot, ports_.clock.now() + kAskAgain, Event::kAttemptFailed, std::move(reason));
+}
+
+void Engine::give_lease_back(TicketRecord& record) {
+    if (!std::exchange(record.leased, false) || record.node == kNoSlot) return;
+    ports_.leases->release(index_.at(record.node).id);
+}
+
+void Engine::begin_attempt(Slot slot) {
+    TicketRecord& record = records_[slot];
+    const std::shared_ptr<const Ticket> ticket = record.active->ticket;
+    const Executor& executor = *ports_.executors.at(ticket->task_type);
     bool durable_first = sink_traits_.keeps_attempts && executor.has_effects(*ticket);
     if (sink_traits_.wants_offsets) {
         Partition& partition = partitions_.at(record.position.partition);

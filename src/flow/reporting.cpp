@@ -375,6 +375,11 @@ void Engine::public_effects(TicketRecord& record) {
     if (settlement.compensation) {
         ports_.tickets.update_status(StatusUpdate{settlement.ticket_id, TicketStatus::kCompensating, error, 0});
     }
+    if (ports_.leases != nullptr) {
+        ports_.leases->mark_processed(settlement.ticket_id, completed ? TicketStatus::kCompleted : TicketStatus::kFailed,
+                                      lease_position(record));
+        record.leased = false;  // that gave it back
+    }
     last_ended_at_ = now;
     ++(completed ? completed_ : failed_);
     if (settlement.outcome == Outcome::kCompleted || settlement.outcome == Outcome::kExecutionFailed ||

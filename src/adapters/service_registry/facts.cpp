@@ -37,7 +37,7 @@ RegistrationFacts registration_facts(const WorkerIdentity& identity) {
     put("agent_id", identity.agent_id);
     put("endpoint", identity.endpoint);
     put("http_port", std::to_string(identity.http_port));
-    put("grpc_port", "0");
+    put("grpc_port", std::to_string(identity.grpc_port));
     put("max_concurrent_tasks", std::to_string(identity.max_concurrent_tasks));
     put("task_types", types);
     put("environment", identity.environment);

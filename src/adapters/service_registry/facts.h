@@ -14,6 +14,7 @@ struct WorkerIdentity {
     std::string agent_id;  // our own; the registry gives another one
     std::string endpoint;  // "http://host:8080": where others reach the API; empty = not told
     int http_port = 0;
+    int grpc_port = 0;  // GRPC_PORT; nothing listens there
     std::size_t max_concurrent_tasks = 0;
     std::vector<std::string> capabilities;  // CAPABILITIES
     std::vector<TaskType> task_types;       // that are served
