@@ -5,7 +5,7 @@ STATE_DIR ?= $(CURDIR)/build/state
 HTTP_PORT ?= 0
 PROMETHEUS_PORT ?= 0
 
-.PHONY: help run test build bench check format clean deps
+.PHONY: help run test build bench endurance check format clean deps
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test    packages, release build, every test"
 	@echo "make build   build/release/worker-agents"
 	@echo "make bench   the benchmarks, as a table"
+	@echo "make endurance   three workers on real servers, five minutes of disturbances, then every promise is checked"
 	@echo "make check   all that CI checks (.ci/run)"
 	@echo "make format  clang-format over all sources"
 	@echo "make clean   remove build/"
@@ -41,6 +42,14 @@ bench: deps
 	@cmake --preset bench
 	@cmake --build --preset bench -j$(JOBS)
 	@scripts/run-bench build/bench
+
+# TICKETS, SECONDS and MORE (further arguments of tests/cluster/endurance.py) may be given.
+TICKETS ?= 5000
+SECONDS ?= 300
+endurance: build
+	@python="$$(tests/cluster/prepare | tail -n 1)" && tests/peers/prepare >/dev/null && \
+	    WA_BINARY='$(CURDIR)/build/release/worker-agents' "$$python" -B tests/cluster/endurance.py \
+	    --tickets '$(TICKETS)' --seconds '$(SECONDS)' --avro $(MORE)
 
 check:
 	@.ci/run
