@@ -242,8 +242,8 @@ TEST_F(RedisLeasesTest, WhatWaitsIsBounded) {
 }
 
 TEST_F(RedisLeasesTest, AFrozenServerIsGivenUpInTime) {
-    options.limits.command = milliseconds(300);
-    options.limits.connect = milliseconds(300);
+    options.limits.command = milliseconds(600);
+    options.limits.connect = milliseconds(600);
     start();
     server().freeze();
     const auto before = std::chrono::steady_clock::now();
@@ -252,7 +252,7 @@ TEST_F(RedisLeasesTest, AFrozenServerIsGivenUpInTime) {
     EXPECT_FALSE(leases->up());
     ASSERT_FALSE(notes.reasons.empty());
     EXPECT_THAT(notes.reasons.back(), HasSubstr("in time"));
-    run_for(milliseconds(700));
+    run_for(milliseconds(1300));
     EXPECT_FALSE(leases->up()) << "a connection that nobody answers on is not one";
     server().thaw();
     ASSERT_TRUE(until([&] { return leases->up(); }));

@@ -231,28 +231,33 @@ TEST_F(TicketServiceTest, SomethingThatAnswers200ToEverythingIsNotTheService) {
 
 TEST_F(TicketServiceTest, TheBreakerKeepsAwayAndTriesOnce) {
     options.retry_base = milliseconds(1);
-    options.breaker_pause = milliseconds(300);
     const std::uint16_t port = server.port();
     start();
     server.stop();
     for (int i = 0; i < 20; ++i)
         service->update_status(update("t-" + std::to_string(i), TicketStatus::kCompleted));
     ASSERT_TRUE(until([&] { return service->stats().breaker == CircuitBreaker::State::kOpen; }));
-    run_for(loop, milliseconds(20));
+    ASSERT_TRUE(until([&] { return service->stats().in_flight == 0; }));
     const std::uint64_t calls = client.stats().calls;
-    run_for(loop, milliseconds(100));
-    EXPECT_EQ(client.stats().calls, calls) << "nothing is sent while it is open";
+    service->update_status(update("later", TicketStatus::kCompleted));
     service->lookup({"x"});
-    run_for(loop, milliseconds(20));
-    EXPECT_EQ(client.stats().calls, calls) << "look-ups neither";
+    run_for(loop, milliseconds(50));
+    EXPECT_EQ(client.stats().calls, calls) << "nothing is sent while it is open, and nothing looked up";
     EXPECT_EQ(service->stats().awaited, 0U) << "the engine asks again";
-    run_for(loop, milliseconds(300));
-    EXPECT_LE(client.stats().calls, calls + 2) << "then one trial";
+
+    clock.ahead += std::chrono::seconds(61);
+    service->update_status(update("later-still", TicketStatus::kCompleted));
+    ASSERT_TRUE(until([&] { return client.stats().calls > calls; }));
+    run_for(loop, milliseconds(50));
+    EXPECT_EQ(client.stats().calls, calls + 1) << "one trial, which fails";
     StandIn back(loop, port);
-    ASSERT_TRUE(until([&] { return notes.delivered.size() == 20; }));
-    EXPECT_EQ(notes.breaker.front(), CircuitBreaker::State::kOpen);
-    EXPECT_EQ(notes.breaker.back(), CircuitBreaker::State::kClosed);
-    EXPECT_EQ(back.tickets.size(), 20U);
+    clock.ahead += std::chrono::seconds(61);
+    service->update_status(update("last", TicketStatus::kCompleted));
+    ASSERT_TRUE(until([&] { return notes.delivered.size() == 23; }));
+    using State = CircuitBreaker::State;
+    EXPECT_THAT(notes.breaker,
+                ElementsAre(State::kOpen, State::kHalfOpen, State::kOpen, State::kHalfOpen, State::kClosed));
+    EXPECT_EQ(back.tickets.size(), 23U);
     EXPECT_TRUE(notes.lost.empty());
 }
 
