@@ -66,12 +66,12 @@ struct PartitionAssigned {
     Epoch epoch = 0;
     Offset committed = 0;  // lowest unfinished offset; reading starts here
     std::string metadata;  // of that commit; empty, foreign or damaged is allowed
-    bool fresh = false;    // nothing was committed before: `committed` is where reading starts, and is committed soon
     Offset end_at_assign =
         0;  // stable end when the assignment was made: what lies below may have been running elsewhere
     // Finished offsets at or above `committed` that were found in the results' source headers, as ranges [from, to),
     // rising; used when the metadata is missing or unreadable (rule 12).
-    std::vector<std::pair<Offset, Offset>> finished_by_results;
+    std::vector<std::pair<Offset, Offset>> finished_by_results{};
+    bool fresh = false;  // nothing was committed before: `committed` is where reading starts, and is committed soon
 };
 struct PartitionRevoked {
     PartitionId partition = 0;
