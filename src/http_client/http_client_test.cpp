@@ -583,7 +583,7 @@ TEST_F(HttpClientTest, CancelledBetweenTheEndAndItsCallback) {
 
 TEST_F(HttpClientTest, DestroyedWithCallsUnderWay) {
     RawServer server(loop, [](const Seen&) { return Reaction{.then = Then::kHold}; });
-    names->delay = milliseconds(30);
+    names->delay = std::chrono::seconds(30);
     bool called = false;
     std::vector<Call> calls;
     for (int i = 0; i < 10; ++i) {

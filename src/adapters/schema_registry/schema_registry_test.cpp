@@ -66,7 +66,7 @@ protected:
         options.folder = folder.string();
         options.registration_backoff = {milliseconds(1), milliseconds(5)};
     }
-    ~SchemaRegistryTest() override {
+    void TearDown() override {
         registry.reset();
         fs::remove_all(folder);
     }

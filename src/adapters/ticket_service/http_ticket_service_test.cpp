@@ -405,7 +405,7 @@ protected:
         fs::create_directories(folder);
         options.spill_file = (folder / "updates.json").string();
     }
-    ~SpillTest() override {
+    void TearDown() override {
         service.reset();
         fs::remove_all(folder);
     }

@@ -105,7 +105,7 @@ private:
         address.sin_family = AF_INET;
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         socklen_t size = sizeof address;
-        ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
+        if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0) std::abort();
         ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
         ::close(fd);
         return ntohs(address.sin_port);
