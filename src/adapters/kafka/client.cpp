@@ -43,7 +43,7 @@ Error to_error(const rd_kafka_error_t* error, std::string_view what) {
     return to_error(rd_kafka_error_code(error), what, rd_kafka_error_string(error));
 }
 
-Trouble trouble_of(rd_kafka_resp_err_t code) {
+Trouble trouble_of(rd_kafka_resp_err_t code, std::string_view text) {
     switch (code) {
         case RD_KAFKA_RESP_ERR__AUTHENTICATION:
         case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
@@ -53,7 +53,8 @@ Trouble trouble_of(rd_kafka_resp_err_t code) {
         case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
         case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
         case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED: return Trouble::kNotAllowed;
-        default: return Trouble::kUnreachable;
+        // A refused client certificate comes as an alert on a connection that counts as made.
+        default: return text.find("SSL routines") == std::string_view::npos ? Trouble::kUnreachable : Trouble::kTls;
     }
 }
 

@@ -43,7 +43,8 @@ using GroupMetadata = Owned<rd_kafka_consumer_group_metadata_t>;
 // `what` says what was tried: "commit the transaction".
 [[nodiscard]] Error to_error(rd_kafka_resp_err_t code, std::string_view what, std::string_view detail = {});
 [[nodiscard]] Error to_error(const rd_kafka_error_t* error, std::string_view what);
-[[nodiscard]] Trouble trouble_of(rd_kafka_resp_err_t code);
+// `text`: the client's words, which say more where a broker ends the handshake.
+[[nodiscard]] Trouble trouble_of(rd_kafka_resp_err_t code, std::string_view text);
 
 // Settings of one client on the way to it. The first one that is refused is kept as the error.
 class Configuration {

@@ -13,8 +13,8 @@ using namespace std::chrono_literals;
 
 class FileWatchTest : public testing::Test {
 protected:
-    FileWatchTest() { std::filesystem::create_directories(folder_); }
-    ~FileWatchTest() override { std::filesystem::remove_all(folder_); }
+    void SetUp() override { std::filesystem::create_directories(folder_); }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
 
     std::string path(const std::string& name) { return (folder_ / name).string(); }
     void write(const std::string& name, const std::string& text) {

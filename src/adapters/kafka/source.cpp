@@ -14,6 +14,7 @@ constexpr Duration kQuestionTimeout = std::chrono::seconds(10);
 constexpr Duration kAskAgain = std::chrono::milliseconds(500);
 constexpr std::size_t kBatch = 64;  // records taken from one partition in one turn
 constexpr std::size_t kEventsATurn = 200;
+constexpr std::size_t kMaxTraceHeader = 512;
 constexpr int kRejoinAfterHeals = 2;
 constexpr Duration kGiveUpInOrder = std::chrono::seconds(60);
 
@@ -129,7 +130,7 @@ bool Source::serve_events() {
                 if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && std::exchange(connected_, false))
                     parts_.listener.connected(false);
                 parts_.listener.broker_error();
-                if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) parts_.listener.trouble(trouble_of(code), text);
+                if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) parts_.listener.trouble(trouble_of(code, text), text);
                 if (rd_kafka_event_error_is_fatal(event.get()) != 0) {
                     rejoin("the Kafka client gave up: " + client_->fatal().second);
                     return true;
@@ -484,6 +485,11 @@ Record Source::record_of(const rd_kafka_message_t& message, Epoch epoch) const {
     record.timestamp = rd_kafka_message_timestamp(&message, &kind);
     record.origin = record.position;
     const HeaderView headers(message);
+    if (const auto trace = headers.text(kTraceparent); trace && trace->size() <= kMaxTraceHeader) {
+        record.traceparent = std::string(*trace);
+        if (const auto state = headers.text(kTracestate); state && state->size() <= kMaxTraceHeader)
+            record.tracestate = std::string(*state);
+    }
     const auto partition = headers.number(kOriginPartition);
     const auto offset = headers.number(kOriginOffset);
     const auto round = headers.number(kRequeueRound);
