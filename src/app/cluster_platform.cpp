@@ -12,6 +12,7 @@ namespace wa::app {
 namespace {
 
 constexpr Duration kLeaveGroup = std::chrono::seconds(3);
+constexpr Duration kLeaveTraces = std::chrono::seconds(2);
 // What is forgotten is looked for in the results again, so that memory need not hold all of it.
 constexpr std::size_t kKnownEndings = 50'000;
 constexpr Duration kLeaveServices = std::chrono::seconds(10);
@@ -231,6 +232,7 @@ Result<void> ClusterPlatform::open() {
         parts_, metrics_, [this](DependencyStatuses statuses) { parts_.feed(std::move(statuses)); });
     WA_CHECKED(services_->open());
     codec_->use(services_->schemas());
+    WA_TRY(tracing_, Tracing::make(parts_, metrics_));
     parts_.health.add_readiness("kafka", [this]() -> std::optional<std::string> {
         const std::lock_guard lock(seen_mutex_);
         if (!seen_.connected) return not_connected(seen_.trouble, seen_.trouble_detail, options_.brokers);
@@ -277,6 +279,7 @@ Result<void> ClusterPlatform::connect() {
         [this] { return source_->group_metadata(); },
         [this](const rd_kafka_topic_partition_list_t& list) { return source_->commit(list); },
         [this](auto answer) { source_->committed_now(std::move(answer)); }};
+    if (tracing_) sink.traceparent = [this](std::string_view ticket_id) { return tracing_->traceparent_of(ticket_id); };
     sink_ = std::make_unique<kafka::Sink>(std::move(sink));
     tickets_ = std::make_unique<Tickets>(*this);
     return {};
@@ -313,7 +316,9 @@ TicketLeases* ClusterPlatform::leases() {
 }
 
 std::vector<FlowObserver*> ClusterPlatform::observers() {
-    return {counting_.get(), &services_->telemetry()};
+    std::vector<FlowObserver*> observers{counting_.get(), &services_->telemetry()};
+    if (tracing_) observers.push_back(&tracing_->observer());
+    return observers;
 }
 
 // A status that the last owner could not say any more is said by whoever takes the partition over (cluster-rule 9).
@@ -358,6 +363,7 @@ bool ClusterPlatform::renew_connections() {
 void ClusterPlatform::every_moment() {
     codec_->refresh();
     services_->look();
+    if (tracing_) metrics_.span_queue(tracing_->stats().waiting);
     for (; json_fallbacks_ < codec_->json_fallbacks(); ++json_fallbacks_)
         metrics_.json_instead_of_avro();
     {
@@ -384,8 +390,12 @@ void ClusterPlatform::leave(std::function<void()> done) {
     timer_.cancel();
     certificates_.reset();
     // What the commits brought about is told first; leaving the group lets others take the partitions over.
-    services_->leave(kLeaveServices,
-                     [this, done = std::move(done)]() mutable { source_->close(kLeaveGroup, std::move(done)); });
+    services_->leave(kLeaveServices, [this, done = std::move(done)]() mutable {
+        source_->close(kLeaveGroup, [this, done = std::move(done)]() mutable {
+            if (!tracing_) return done();
+            tracing_->flush(kLeaveTraces, std::move(done));
+        });
+    });
 }
 
 void ClusterPlatform::disconnect() {

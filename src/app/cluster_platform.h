@@ -16,6 +16,7 @@
 #include "app/instance.h"
 #include "app/message_codec.h"
 #include "app/platform.h"
+#include "app/tracing.h"
 #include "observability/platform_metrics.h"
 
 namespace wa::app {
@@ -66,6 +67,7 @@ private:
     std::unique_ptr<Listener> listener_;
     std::unique_ptr<ClusterServices> services_;
     std::unique_ptr<MessageCodec> codec_;
+    std::unique_ptr<Tracing> tracing_;  // null = switched off
     std::unique_ptr<kafka::ResultsReader> results_;
     std::unique_ptr<kafka::Source> source_;
     std::unique_ptr<kafka::Sink> sink_;

@@ -147,7 +147,7 @@ private:
 
 ClusterServices::ClusterServices(const PlatformParts& parts, observability::PlatformMetrics& metrics,
                                  std::function<void(DependencyStatuses)> deliver)
-    : parts_(parts), metrics_(metrics), deliver_(std::move(deliver)) {}
+    : parts_(parts), metrics_(metrics), deliver_(std::move(deliver)), leaving_(parts.loop) {}
 
 ClusterServices::~ClusterServices() {
     leases_.reset();
@@ -280,7 +280,7 @@ void ClusterServices::draining(bool yes) {
 void ClusterServices::leave(Duration limit, std::function<void()> done) {
     // Both at once; the last one to end says so.
     auto shared = std::make_shared<std::function<void()>>(std::move(done));
-    auto left = std::make_shared<int>(1 + (tickets_ ? 1 : 0) + (registry_ ? 1 : 0));
+    auto left = std::make_shared<int>(1 + (tickets_ ? 1 : 0) + (registry_ ? 1 : 0) + (leases_ ? 1 : 0));
     const auto one_less = [shared, left] {
         if (--*left == 0) (*shared)();
     };
@@ -292,7 +292,17 @@ void ClusterServices::leave(Duration limit, std::function<void()> done) {
     }
     if (registry_)
         registry_->deregister(std::min<Duration>(limit, std::chrono::seconds(3)), [one_less](auto) { one_less(); });
+    if (leases_) wait_for_leases(parts_.clock.now() + std::min<Duration>(limit, std::chrono::seconds(1)), one_less);
     one_less();
+}
+
+// Leases that were given back are written before the end, so that the next worker need not wait for them to run out.
+void ClusterServices::wait_for_leases(MonoTime until, std::function<void()> done) {
+    if (leases_->idle() || !leases_->up() || parts_.clock.now() >= until) return done();
+    leaving_.expires_after(std::chrono::milliseconds(20));
+    leaving_.async_wait([this, until, done = std::move(done)](const boost::system::error_code& error) mutable {
+        if (!error) wait_for_leases(until, std::move(done));
+    });
 }
 
 void ClusterServices::look() {

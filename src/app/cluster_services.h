@@ -5,6 +5,7 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <memory>
 #include <string>
@@ -58,6 +59,7 @@ private:
     class LeaseListener;
     Result<void> open_tickets();
     Result<void> open_redis();
+    void wait_for_leases(MonoTime until, std::function<void()> done);
     Result<void> open_schemas();
     void open_registry();
 
@@ -75,6 +77,7 @@ private:
     std::unique_ptr<GrpcRegistry> registry_;
     std::unique_ptr<RedisTicketLeases> leases_;
     TelemetryWindow telemetry_;
+    boost::asio::steady_timer leaving_;
 };
 
 }  // namespace wa::app

@@ -214,6 +214,10 @@ TicketView Engine::view(const TicketRecord& record) const {
     if (record.node != kNoSlot) result.ticket_id = index_.at(record.node).id;
     result.state = record.state;
     result.attempt = record.attempts_made;
+    if (record.trace) {
+        result.trace.traceparent = record.trace->first;
+        result.trace.tracestate = record.trace->second;
+    }
     if (record.active && record.active->ticket) {
         const Ticket& ticket = *record.active->ticket;
         result.ticket_id = ticket.ticket_id;
@@ -223,6 +227,8 @@ TicketView Engine::view(const TicketRecord& record) const {
         result.correlation_id = ticket.correlation_id;
         result.task_type = ticket.task_type;
         result.priority = ticket.priority;
+        result.trace.trace_id = ticket.trace_id;
+        result.trace.span_id = ticket.span_id;
     }
     return result;
 }

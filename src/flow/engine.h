@@ -210,6 +210,8 @@ private:
         SourcePosition origin;
         Epoch epoch = 0;
         std::unique_ptr<std::string> key;  // only where it is not the ticket's id
+        // traceparent and tracestate of the record; null when it had none.
+        std::unique_ptr<std::pair<std::string, std::string>> trace;
         std::string payload;
         EpochMillis timestamp = 0;
         EpochMillis admitted_at = 0;

@@ -33,6 +33,10 @@ void Engine::on_record(Record& record) {
     entry.epoch = record.epoch;
     entry.key = std::make_unique<std::string>(std::move(record.key));
     entry.payload = std::move(record.payload);
+    if (!record.traceparent.empty()) {
+        entry.trace = std::make_unique<std::pair<std::string, std::string>>(std::move(record.traceparent),
+                                                                            std::move(record.tracestate));
+    }
     entry.timestamp = record.timestamp;
     entry.admitted_at = ports_.clock.wall_now();
     entry.requeue_round = record.requeue_round;

@@ -103,10 +103,6 @@ PlatformMetrics::PlatformMetrics(Registry& registry)
       span_failures_(
           registry.counter("neural_hive_span_export_failures_total", "Spans that the collector did not take.")
               .with({})),
-      span_duration_(registry
-                         .histogram("neural_hive_span_export_duration_seconds", "One export of spans.", {},
-                                    {0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10})
-                         .with({})),
       span_queue_(registry.gauge("neural_hive_span_export_queue_size", "Spans that wait to be exported.").with({})),
       spans_dropped_(
           registry.counter(named("spans_dropped_total"), "Spans that found no room while the collector was away.")
@@ -150,15 +146,6 @@ void PlatformMetrics::external_retry(std::string_view target, std::string_view r
 
 void PlatformMetrics::schema_request(std::string_view status) {
     schema_requests_.with({status}).add();
-}
-
-void PlatformMetrics::spans_exported(std::size_t spans, Duration took) {
-    spans_exported_.add(static_cast<double>(spans));
-    span_duration_.observe(to_seconds(took));
-}
-
-void PlatformMetrics::span_export_failed(std::size_t spans) {
-    span_failures_.add(static_cast<double>(spans));
 }
 
 }  // namespace wa::observability

@@ -56,8 +56,8 @@ public:
     void cache_hit() { cache_hits_.add(); }
 
     // ---- traces
-    void spans_exported(std::size_t spans, Duration took);
-    void span_export_failed(std::size_t spans);
+    void spans_exported(std::size_t spans) { spans_exported_.add(static_cast<double>(spans)); }
+    void span_export_failed(std::size_t spans) { span_failures_.add(static_cast<double>(spans)); }
     void span_queue(std::size_t spans) { span_queue_.set(static_cast<double>(spans)); }
     void spans_dropped(std::size_t spans) { spans_dropped_.add(static_cast<double>(spans)); }
 
@@ -92,7 +92,6 @@ private:
     Counter& cache_hits_;
     Counter& spans_exported_;
     Counter& span_failures_;
-    Histogram& span_duration_;
     Gauge& span_queue_;
     Counter& spans_dropped_;
 };

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "core/ticket/ticket_state.h"
+#include "core/trace/trace_context.h"
 #include "ports/executor.h"
 #include "ports/result_sink.h"
 
@@ -23,6 +24,7 @@ struct TicketView {
     Priority priority = Priority::kNormal;
     State state = State::kReceived;
     std::int32_t attempt = 0;
+    TraceHint trace{};  // what came with the record about who caused it
 };
 
 struct FlowGauges {

@@ -46,6 +46,8 @@ struct Record {
     // Somebody asked for this ticket to run once more, although it may have completed: what is remembered of its ending
     // is void. Only a source that has judged that itself says so.
     bool run_again = false;
+    std::string traceparent{};  // headers of that name; empty = none
+    std::string tracestate{};
     Priority priority = Priority::kNormal;  // as far as the source knows it; the engine goes by the ticket itself
 };
 

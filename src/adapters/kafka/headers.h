@@ -39,6 +39,7 @@ inline constexpr const char* kAction = "x-worker-action";    // replayed, discar
 inline constexpr const char* kActor = "x-worker-actor";
 inline constexpr const char* kReason = "x-worker-reason";
 inline constexpr const char* kTraceparent = "traceparent";
+inline constexpr const char* kTracestate = "tracestate";
 inline constexpr const char* kPlanId = "x-neural-hive-plan-id";
 inline constexpr const char* kCorrelationId = "x-neural-hive-correlation-id";
 inline constexpr const char* kSource = "x-neural-hive-source";

@@ -42,9 +42,14 @@ SinkTraits Sink::traits() const {
 }
 
 void Sink::commit(const CommitBatch& batch) {
+    std::vector<std::string> traces;
+    if (parts_.traceparent) {
+        for (const auto& settlement : batch.settlements)
+            traces.push_back(parts_.traceparent(settlement->ticket_id));
+    }
     {
         const std::lock_guard lock(mutex_);
-        waiting_ = batch;
+        waiting_.emplace(batch, std::move(traces));
     }
     wake_.notify_all();
 }
@@ -78,7 +83,7 @@ void Sink::work() {
         });
     };
     while (true) {
-        std::optional<CommitBatch> batch;
+        std::optional<std::pair<CommitBatch, std::vector<std::string>>> batch;
         bool recover = false;
         bool renew = false;
         {
@@ -103,7 +108,9 @@ void Sink::work() {
                 parts_.committed_now([post](SinkRecovered recovered) { post(std::move(recovered)); });
             });
         }
-        if (batch) post(settle(*batch));
+        if (!batch) continue;
+        traces_ = std::move(batch->second);
+        post(settle(batch->first));
     }
     drop_producer();
 }
@@ -297,7 +304,8 @@ std::vector<std::unique_ptr<Sink::Outgoing>> Sink::outgoing(const CommitBatch& b
     return out;
 }
 
-void Sink::add_origin(HeaderList& headers, const Settlement& settlement) const {
+void Sink::add_origin(HeaderList& headers, std::size_t index, const Settlement& settlement) const {
+    if (index < traces_.size() && !traces_[index].empty()) headers.add(kTraceparent, traces_[index]);
     headers.add(kTicketId, settlement.ticket_id);
     headers.add(kSourceTopic, parts_.options.tickets_topic);
     headers.add(kSourcePartition, static_cast<std::int64_t>(settlement.position.partition));
@@ -323,7 +331,7 @@ void Sink::add_result(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t i
     entry->headers.add(kFormat, encoded.kind == ValueKind::kAvro   ? "avro"
                                 : encoded.kind == ValueKind::kJson ? "json"
                                                                    : "json-fallback");
-    add_origin(entry->headers, settlement);
+    add_origin(entry->headers, index, settlement);
     entry->headers.add(kStatus, settlement.result.success ? "COMPLETED" : "FAILED");
     out.push_back(std::move(entry));
     if (!settlement.compensation) return;
@@ -363,7 +371,7 @@ void Sink::add_dead_letter(std::vector<std::unique_ptr<Outgoing>>& out, std::siz
     entry->topic = &parts_.options.dead_letter_topic;
     entry->key = settlement.ticket_id;
     entry->value = write_dead_letter(facts);
-    add_origin(entry->headers, settlement);
+    add_origin(entry->headers, index, settlement);
     out.push_back(std::move(entry));
 
     // Operators are told once for a while, and only where there is somewhere to tell them.

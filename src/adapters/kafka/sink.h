@@ -59,6 +59,8 @@ public:
         std::function<rd_kafka_resp_err_t(const rd_kafka_topic_partition_list_t&)> commit_offsets;
         // Loop.
         std::function<void(std::function<void(SinkRecovered)>)> committed_now;
+        // Loop; null = none. For the header of what is written about a ticket; empty = no header.
+        std::function<std::string(std::string_view ticket_id)> traceparent{};
     };
     explicit Sink(Parts parts);
     ~Sink() override;
@@ -105,7 +107,7 @@ private:
     void add_result(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement) const;
     void add_dead_letter(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement);
     void add_copy(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement) const;
-    void add_origin(HeaderList& headers, const Settlement& settlement) const;
+    void add_origin(HeaderList& headers, std::size_t index, const Settlement& settlement) const;
     [[nodiscard]] bool topic_exists(const std::string& topic);
     [[nodiscard]] std::vector<RejectedSettlement> without_target(const CommitBatch& batch,
                                                                  const std::vector<std::unique_ptr<Outgoing>>& out);
@@ -122,7 +124,8 @@ private:
     Parts parts_;
     std::mutex mutex_;
     std::condition_variable wake_;
-    std::optional<CommitBatch> waiting_;
+    // With the traceparent of each settlement.
+    std::optional<std::pair<CommitBatch, std::vector<std::string>>> waiting_;
     bool recover_wanted_ = false;
     bool renew_wanted_ = false;
     std::atomic<bool> stopping_{false};
@@ -130,6 +133,7 @@ private:
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
     // The sink's thread only.
+    std::vector<std::string> traces_;  // of the batch under way
     std::unique_ptr<Client> producer_;
     struct KnownTopic {
         bool exists = false;

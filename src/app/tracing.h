@@ -1,0 +1,39 @@
+// Traces of tickets, from the settings: what is recorded and where it goes (contract/metrics.md 7).
+//
+// Threading: the loop.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "adapters/tracing/otlp_exporter.h"
+#include "adapters/tracing/ticket_tracer.h"
+#include "app/platform.h"
+#include "observability/platform_metrics.h"
+
+namespace wa::app {
+
+class Tracing {
+public:
+    // Null when traces are switched off (OTEL_SDK_DISABLED). kInvalidArgument when the settings cannot be used.
+    static Result<std::unique_ptr<Tracing>> make(const PlatformParts& parts, observability::PlatformMetrics& metrics);
+    ~Tracing();
+
+    [[nodiscard]] FlowObserver& observer() { return *tracer_; }
+    // For the header of what is written about a ticket; empty when it is not in hand.
+    [[nodiscard]] std::string traceparent_of(std::string_view ticket_id) const;
+    void flush(Duration limit, std::function<void()> done) { exporter_->flush(limit, std::move(done)); }
+    [[nodiscard]] OtlpStats stats() const { return exporter_->stats(); }
+
+private:
+    class Listener;
+    Tracing();
+
+    std::unique_ptr<Listener> listener_;
+    std::unique_ptr<OtlpExporter> exporter_;
+    std::unique_ptr<TicketTracer> tracer_;
+};
+
+}  // namespace wa::app
