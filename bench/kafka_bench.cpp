@@ -27,11 +27,14 @@
 #include "adapters/kafka/results_reader.h"
 #include "adapters/kafka/sink.h"
 #include "adapters/kafka/source.h"
+#include "adapters/ticket_service/http_ticket_service.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "core/codec/avro_result.h"
 #include "core/codec/result_json.h"
 #include "core/codec/ticket_json.h"
 #include "flow/engine.h"
+#include "http_client/http_client.h"
 
 namespace {
 
@@ -232,6 +235,53 @@ int echo(const std::string& brokers, const std::string& in, const std::string& o
     return 0;
 }
 
+// Times are taken on one clock: written just before the ticket is handed to the client, read when its result is here.
+int latency(const std::string& brokers, const std::string& in, const std::string& out, std::size_t count, double rate) {
+    const SystemClock clock;
+    rd_kafka_t* reader = consumer_of(brokers, out, "latency-" + std::to_string(clock.wall_now()));
+    rd_kafka_t* producer = make(RD_KAFKA_PRODUCER, {{"bootstrap.servers", brokers}, {"linger.ms", "0"}});
+    // Whatever lies in the topic from before is read away first.
+    for (int quiet = 0; quiet < 3;) {
+        rd_kafka_message_t* message = rd_kafka_consumer_poll(reader, 1000);
+        quiet = message == nullptr ? quiet + 1 : 0;
+        if (message != nullptr) rd_kafka_message_destroy(message);
+    }
+    const std::size_t first = static_cast<std::size_t>(clock.wall_now()) * 1000;
+    std::vector<MonoTime> written(count);
+    std::vector<double> took;
+    const MonoTime began = clock.now();
+    std::size_t next = 0;
+    while (took.size() < count) {
+        if (clock.now() - began > std::chrono::minutes(5)) give_up("not all results came");
+        for (; next < count && clock.now() >= began + std::chrono::nanoseconds(static_cast<std::int64_t>(
+                                                          static_cast<double>(next) / rate * 1e9));
+             ++next) {
+            const std::string id = ticket_id(first + next);
+            const std::string text = ticket_text(first + next);
+            written[next] = clock.now();
+            produce(producer, in, id.data(), id.size(), text.data(), text.size());
+        }
+        rd_kafka_poll(producer, 0);
+        rd_kafka_message_t* message = rd_kafka_consumer_poll(reader, 1);
+        if (message == nullptr) continue;
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->key_len == 36) {
+            const std::string key(static_cast<const char*>(message->key), message->key_len);
+            const std::size_t n = std::strtoull(key.c_str() + 24, nullptr, 16) - first;
+            if (n < count) took.push_back(to_seconds(clock.now() - written[n]) * 1000);
+        }
+        rd_kafka_message_destroy(message);
+    }
+    std::sort(took.begin(), took.end());
+    const auto at = [&](double share) {
+        return took[static_cast<std::size_t>(share * static_cast<double>(took.size() - 1))];
+    };
+    std::printf("{\"records\":%zu,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", took.size(), at(0.5), at(0.99));
+    rd_kafka_consumer_close(reader);
+    rd_kafka_destroy(reader);
+    rd_kafka_destroy(producer);
+    return 0;
+}
+
 class NoTickets final : public TicketService {
 public:
     void update_status(StatusUpdate) override {}
@@ -272,7 +322,7 @@ public:
 class Run {
 public:
     Run(const std::string& brokers, const std::string& in, const std::string& out, std::size_t count,
-        const std::string& group, bool exactly_once)
+        const std::string& group, bool exactly_once, bool avro, const std::string& ticket_service)
         : count_(count), timer_(loop_) {
         options_.brokers = brokers;
         options_.tickets_topic = in;
@@ -294,8 +344,10 @@ public:
         sink_ = std::make_unique<kafka::Sink>(kafka::Sink::Parts{
             loop_, clock_, random_, options_, listener_,
             [this](kafka::SinkInput input) { std::visit([this](auto& value) { feed(std::move(value)); }, input); },
-            [](const ExecutionResult& result) {
-                return kafka::EncodedResult{write_result(result), kafka::ValueKind::kJson};
+            [avro](const ExecutionResult& result) {
+                constexpr std::uint32_t kAnyId = 7;
+                return avro ? kafka::EncodedResult{encode_result_avro(result, kAnyId), kafka::ValueKind::kAvro}
+                            : kafka::EncodedResult{write_result(result), kafka::ValueKind::kJson};
             },
             [](const Ticket& ticket) { return write_ticket(ticket); },
             [](std::string_view) -> std::optional<Ticket> { return std::nullopt; },
@@ -307,10 +359,18 @@ public:
         engine.max_concurrent_tickets = 2000;
         engine.reads_results = true;
         engine.max_known_endings = 50'000;
+        if (!ticket_service.empty()) {
+            TicketServiceOptions options;
+            options.base_url = ticket_service;
+            client_ = std::make_unique<http::Client>(loop_, clock_, http::ClientOptions{});
+            service_ = std::make_unique<HttpTicketService>(
+                loop_, clock_, random_, *client_, options, [](DependencyStatuses) {}, service_listener_);
+        }
+        TicketService& tickets = service_ ? static_cast<TicketService&>(*service_) : tickets_;
         engine_ =
             std::make_unique<Engine>(engine, EnginePorts{*source_,
                                                          *sink_,
-                                                         tickets_,
+                                                         tickets,
                                                          observer_,
                                                          clock_,
                                                          random_,
@@ -322,7 +382,14 @@ public:
         if (auto started = source_->start(); !started) give_up(started.error().describe());
         arm();
         loop_.run();
+        if (service_) {
+            // All told too: that is what is measured.
+            loop_.restart();
+            service_->flush(std::chrono::minutes(5), [this](std::size_t) { loop_.stop(); });
+            loop_.run();
+        }
         watch_.tell(observer_.settled);
+        service_.reset();
         sink_.reset();
         source_.reset();
         results_.reset();
@@ -369,6 +436,9 @@ private:
     kafka::Options options_;
     Quiet listener_;
     NoTickets tickets_;
+    TicketServiceListener service_listener_;
+    std::unique_ptr<http::Client> client_;
+    std::unique_ptr<HttpTicketService> service_;
     Counting observer_{*this};
     NoOp no_op_;
     Stopwatch watch_;
@@ -388,9 +458,12 @@ int main(int argc, char** argv) {
     if (words.size() == 6 && words[1] == "echo") return echo(words[0], words[2], words[3], number(4), words[5], 0);
     if (words.size() == 7 && words[1] == "echo-tx")
         return echo(words[0], words[2], words[3], number(4), words[5], number(6));
-    if (words.size() == 7 && words[1] == "worker") {
-        Run run(words[0], words[2], words[3], number(4), words[5], words[6] == "exactly_once");
+    if (words.size() >= 7 && words[1] == "worker") {
+        Run run(words[0], words[2], words[3], number(4), words[5], words[6] == "exactly_once",
+                words.size() > 7 && words[7] == "avro", words.size() > 8 ? words[8] : std::string());
         return run.measure();
     }
+    if (words.size() == 6 && words[1] == "latency")
+        return latency(words[0], words[2], words[3], number(4), std::strtod(words[5].c_str(), nullptr));
     give_up("see the head of kafka_bench.cpp for its words");
 }

@@ -469,7 +469,7 @@ void Worker::ended_in_queue(const TicketSummary& ticket, const Settlement& endin
 
 // The left-overs of an earlier worker are gone: from here tickets may run (cluster-rule 24).
 void Worker::begin() {
-    if (finished_) return;
+    if (finished_ || leaving_) return;
     if (auto begun = platform_->begin(); !begun) {
         fatal_ = begun.error();
         return stop_now();

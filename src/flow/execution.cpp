@@ -56,7 +56,7 @@ void Engine::start(Slot slot) {
     ++record.attempts_made;
     move(slot, Event::kSlotGranted, "slot granted");
     progress();
-    if (ports_.leases != nullptr && !record.leased) return ask_for_lease(slot);
+    if (ports_.leases != nullptr && !record.leased && !broken(Variant::kIgnoreLeases)) return ask_for_lease(slot);
     begin_attempt(slot);
 }
 
@@ -68,7 +68,8 @@ bool Engine::ended_elsewhere(const TicketRecord& record) const {
 }
 
 LeasePosition Engine::lease_position(const TicketRecord& record) const {
-    return {ports_.source_name, record.position.partition, record.position.offset};
+    // Of the record as it came first: a re-queued copy is the same record.
+    return {ports_.source_name, record.origin.partition, record.origin.offset};
 }
 
 void Engine::ask_for_lease(Slot slot) {
@@ -123,7 +124,7 @@ void Engine::wait_for_lease(Slot slot, std::string reason) {
 }
 
 void Engine::give_lease_back(TicketRecord& record) {
-    if (!std::exchange(record.leased, false) || record.node == kNoSlot) return;
+    if (!std::exchange(record.leased, false) || record.node == kNoSlot || broken(Variant::kKeepLeases)) return;
     ports_.leases->release(index_.at(record.node).id);
 }
 
@@ -212,6 +213,7 @@ void Engine::after_attempt(Slot slot, AttemptReport report) {
     const bool ended_well = report.success && !report.still_alive;
     // Drain and revoke only hurry an attempt: one that finished all the same has finished.
     const bool hand_over = stop && (*stop == StopReason::kShutdown || *stop == StopReason::kPartitionRevoked);
+    if (broken(Variant::kLeaseBackBeforeCommit)) give_lease_back(record);
     std::optional<Error> error = report.error;
     if (stop && !hand_over) {
         error = stop_error(*stop, active.stop_detail, to_millis(took), record.attempts_made);

@@ -53,6 +53,7 @@ class TicketLeases {
 public:
     virtual ~TicketLeases() = default;
 
+    // A lease that another worker holds for the same record is taken over: the record's partition is ours now.
     // One answer, unless this object is destroyed before. What was acquired is renewed until it is given back.
     virtual void acquire(std::string ticket_id, LeasePosition position,
                          std::function<void(const LeaseAnswer&)> done) = 0;

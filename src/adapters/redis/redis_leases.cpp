@@ -182,8 +182,11 @@ void RedisTicketLeases::judge(const std::shared_ptr<Asked>& asked) {
     if (asked->set || asked->held_value == asked->value) return acquired(asked);
     LeaseNote holder = redis::read_note(asked->held_value);
     // Of an earlier process of our name, or of a request whose answer was lost: this process does not hold it.
-    if (!options_.worker.empty() && holder.worker == options_.worker)
-        return take_over(asked, asked->held_value, holder);
+    const bool own_name = !options_.worker.empty() && holder.worker == options_.worker;
+    // Of the last owner of this very record's partition: it is ours now, so that whatever it still does is void
+    // (cluster-rule 1). A worker that was killed must not hold its tickets up for as long as a lease lives.
+    const bool same_record = holder.position.offset >= 0 && holder.position == asked->position;
+    if (own_name || same_record) return take_over(asked, asked->held_value, holder);
     not_acquired(asked, LeaseState::kHeld, std::move(holder));
 }
 

@@ -182,6 +182,17 @@ TEST_F(RedisLeasesTest, AnEarlierProcessOfTheSameNameIsSucceeded) {
     EXPECT_EQ(redis::read_note(get("ticket:processing:t")).position, kElsewhere);
 }
 
+TEST_F(RedisLeasesTest, TheLastOwnerOfTheSameRecordIsSucceeded) {
+    start();
+    Notes other_notes;
+    auto other = make("worker-2", other_notes);
+    ASSERT_TRUE(until([&] { return other->up(); }));
+    ASSERT_EQ(state(*other, "t"), LeaseState::kAcquired);
+    other.reset();  // killed: its lease stays
+    EXPECT_EQ(state(*leases, "t"), LeaseState::kAcquired);
+    EXPECT_EQ(redis::read_note(get("ticket:processing:t")).worker, "worker-1");
+}
+
 TEST_F(RedisLeasesTest, RenewsWhileItIsHeld) {
     options.lease_life = std::chrono::seconds(2);
     options.renew_interval = milliseconds(300);
