@@ -30,6 +30,9 @@ enum class Variant : std::uint8_t {
     kSimulatedUnlabelled,      // nothing made up: the label is lost
     kTrustStaleClean,          // rule 4: starts before the last owner's clean mark is taken back
     kWakeLost,                 // waiting: a completion wakes only the first waiter
+    kIgnoreLeases,             // rule 11: starts whatever other workers do
+    kLeaseBackBeforeCommit,    // rule 11: a lease is given back before the result that it guards is committed
+    kKeepLeases,               // rule 11: what was handed back undone stays reserved
 };
 
 }  // namespace wa
