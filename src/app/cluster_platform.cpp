@@ -279,6 +279,7 @@ Result<void> ClusterPlatform::connect() {
         [this] { return source_->group_metadata(); },
         [this](const rd_kafka_topic_partition_list_t& list) { return source_->commit(list); },
         [this](auto answer) { source_->committed_now(std::move(answer)); }};
+    sink.topic_id = [this] { return source_->topic_id(); };
     if (tracing_) sink.traceparent = [this](std::string_view ticket_id) { return tracing_->traceparent_of(ticket_id); };
     sink_ = std::make_unique<kafka::Sink>(std::move(sink));
     tickets_ = std::make_unique<Tickets>(*this);
@@ -370,7 +371,7 @@ void ClusterPlatform::every_moment() {
         const std::lock_guard lock(seen_mutex_);
         seen_.assignment_known = source_->assignment_known();
         seen_.producer_ready = sink_->ready();
-        seen_.stalled = source_->stalled();
+        seen_.stalled = results_->trouble().empty() ? source_->stalled() : results_->trouble();
         seen_.partitions = source_->partitions();
         seen_.services = services_->checks();
         seen_.registry_configured = services_->registry_configured();

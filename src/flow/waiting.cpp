@@ -1,5 +1,6 @@
 // Stage 2: a ticket waits until everything that it depends on is done. Nothing here holds a slot or polls per ticket.
 #include <algorithm>
+#include <tuple>
 #include <unordered_set>
 #include <utility>
 
@@ -479,6 +480,7 @@ void Engine::requeue(Slot slot, std::string reason) {
     settlement.payload = record.payload;
     settlement.timestamp = record.timestamp;
     settlement.requeue_round = record.requeue_round + 1;
+    if (record.trace) std::tie(settlement.traceparent, settlement.tracestate) = *record.trace;
     settlement.deliveries = record.deliveries;
     into_outbox(slot, std::move(settlement), std::move(reason));
 }

@@ -73,6 +73,8 @@ struct Settlement {
     DeadLetter dead_letter;     // kDeadLetter
     std::string payload;        // original bytes: kDeadLetter, kRequeue
     EpochMillis timestamp = 0;  // of the original record: kRequeue
+    std::string traceparent;    // of the original record: kRequeue
+    std::string tracestate;     // the same
     std::uint32_t requeue_round = 0;
     std::int32_t deliveries = 0;         // kRequeue: the count of rule 4 travels with the copy
     std::optional<Ticket> compensation;  // goes into the same transaction (rule 10)

@@ -101,6 +101,13 @@ void AdminCalls::offsets(const std::string& topic, const std::vector<OffsetQuest
 }
 
 void AdminCalls::partition_count(const std::string& topic, Answer<std::int32_t> answer) {
+    describe(topic, [answer = std::move(answer)](Result<TopicFacts> facts) {
+        if (!facts) return answer(Failure(facts.error()));
+        answer(facts->partitions);
+    });
+}
+
+void AdminCalls::describe(const std::string& topic, Answer<TopicFacts> answer) {
     const char* name = topic.c_str();
     rd_kafka_TopicCollection_t* topics = rd_kafka_TopicCollection_of_topic_names(&name, 1);
     const auto settings = options(RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, [answer, topic](const rd_kafka_event_t& event) {
@@ -117,7 +124,11 @@ void AdminCalls::partition_count(const std::string& topic, Answer<std::int32_t> 
             return answer(Failure(to_error(error, what)));
         std::size_t partitions = 0;
         std::ignore = rd_kafka_TopicDescription_partitions(rows[0], &partitions);
-        answer(static_cast<std::int32_t>(partitions));
+        TopicFacts facts;
+        facts.partitions = static_cast<std::int32_t>(partitions);
+        if (const rd_kafka_Uuid_t* id = rd_kafka_TopicDescription_topic_id(rows[0]))
+            facts.id = rd_kafka_Uuid_base64str(id);
+        answer(std::move(facts));
     });
     rd_kafka_DescribeTopics(client_.raw(), topics, settings.get(), queue_.get());
     rd_kafka_TopicCollection_destroy(topics);

@@ -29,6 +29,11 @@ struct OffsetQuestion {
     std::int64_t spec = 0;  // RD_KAFKA_OFFSET_SPEC_* or a time in epoch milliseconds
 };
 
+struct TopicFacts {
+    std::int32_t partitions = 0;
+    std::string id;  // another one when a topic of the same name is made anew; text-safe
+};
+
 class AdminCalls {
 public:
     template <class T>
@@ -45,6 +50,7 @@ public:
                  Answer<std::map<PartitionId, Offset>> answer);
     // kNotFound when there is no such topic.
     void partition_count(const std::string& topic, Answer<std::int32_t> answer);
+    void describe(const std::string& topic, Answer<TopicFacts> answer);
 
 private:
     using Handler = std::function<void(const rd_kafka_event_t&)>;

@@ -56,7 +56,9 @@ std::optional<ResultOrigin> result_origin(const HeaderView& headers) {
     const auto partition = headers.number(kSourcePartition);
     const auto offset = headers.number(kSourceOffset);
     if (!topic || !partition || !offset || *partition > std::numeric_limits<PartitionId>::max()) return std::nullopt;
-    return ResultOrigin{std::string(*topic), {static_cast<PartitionId>(*partition), *offset}};
+    return ResultOrigin{std::string(*topic),
+                        std::string(headers.text(kSourceTopicId).value_or(std::string_view())),
+                        {static_cast<PartitionId>(*partition), *offset}};
 }
 
 }  // namespace wa::kafka

@@ -1,9 +1,9 @@
 // Headers of Kafka records: those we write and those we read. Names are matched in any case; readers never require one
 // (contract/tickets.md 2).
 //
-// On a result and a dead letter: where its ticket stood (topic, partition, offset), which attempt and which worker
-// ended it, so that any reader can drop duplicates without decoding. On a re-queued copy: where the ticket stood first,
-// how often it went round, how often a worker died over it (cluster-rules 9, 12, 14).
+// On a result and a dead letter: where its ticket stood (topic and its id, partition, offset), which attempt and which
+// worker ended it, so that any reader can drop duplicates without decoding. On a re-queued copy: where the ticket stood
+// first, how often it went round, how often a worker died over it (cluster-rules 9, 12, 14).
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -20,6 +20,7 @@
 namespace wa::kafka {
 
 inline constexpr const char* kSourceTopic = "x-worker-source-topic";
+inline constexpr const char* kSourceTopicId = "x-worker-source-topic-id";
 inline constexpr const char* kSourcePartition = "x-worker-source-partition";
 inline constexpr const char* kSourceOffset = "x-worker-source-offset";
 inline constexpr const char* kTicketId = "x-worker-ticket-id";
@@ -72,6 +73,7 @@ private:
 // What a result's headers say about its source.
 struct ResultOrigin {
     std::string topic;
+    std::string topic_id;  // empty = not said
     SourcePosition position;
 };
 [[nodiscard]] std::optional<ResultOrigin> result_origin(const HeaderView& headers);

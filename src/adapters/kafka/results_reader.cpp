@@ -10,7 +10,9 @@ namespace {
 constexpr Duration kQuestionTimeout = std::chrono::seconds(10);
 constexpr std::size_t kTurn = 500;          // records in one turn of the loop
 constexpr std::size_t kMaxRanges = 20'000;  // of finished source offsets, per partition
-constexpr std::size_t kMaxRecent = 1000;    // endings, per partition
+constexpr std::size_t kMaxTopicId = 64;
+constexpr std::size_t kMaxFinishedSets = 100'000;  // partitions, of all topics of that name
+constexpr std::size_t kMaxRecent = 1000;           // endings, per partition
 constexpr EpochMillis kRecent = 120'000;
 constexpr Duration kLookAgain = std::chrono::minutes(1);
 constexpr std::size_t kMaxLookedBack = 200'000;
@@ -106,6 +108,7 @@ void ResultsReader::begin() {
     const auto again = [this, alive = std::weak_ptr<bool>(alive_)](const Error& error) {
         if (alive.expired()) return;
         beginning_ = false;  // every_second() tries again
+        trouble_ = "results cannot be read: " + error.describe();
         listener_.log(Severity::kWarning, "results_reader_waits", error.describe());
     };
     admin_->partition_count(options_.results_topic, [this, again](Result<std::int32_t> count) {
@@ -125,6 +128,7 @@ void ResultsReader::begin() {
                 if (!starts) return again(starts.error());
                 beginning_ = false;
                 begun_ = true;
+                trouble_.clear();
                 began_from_ = from;
                 for (auto& [id, offset] : *starts) {
                     if (offset < 0) offset = ends.contains(id) ? ends.at(id) : 0;
@@ -220,7 +224,10 @@ std::optional<EndingSeen> ResultsReader::ending_of(const rd_kafka_message_t& mes
 }
 
 void ResultsReader::remember(const ResultOrigin& origin) {
-    std::map<Offset, Offset>& ranges = finished_[origin.position.partition];
+    if (origin.topic_id.size() > kMaxTopicId) return;
+    if (!finished_.contains({origin.topic_id, origin.position.partition}) && finished_.size() >= kMaxFinishedSets)
+        return;
+    std::map<Offset, Offset>& ranges = finished_[{origin.topic_id, origin.position.partition}];
     const Offset offset = origin.position.offset;
     auto after = ranges.upper_bound(offset);
     if (after != ranges.begin()) {
@@ -246,13 +253,19 @@ void ResultsReader::remember(const ResultOrigin& origin) {
     if (ranges.size() > kMaxRanges) ranges.erase(ranges.begin());
 }
 
-std::vector<std::pair<Offset, Offset>> ResultsReader::finished(PartitionId partition, Offset from) const {
-    const auto found = finished_.find(partition);
+std::vector<std::pair<Offset, Offset>> ResultsReader::finished(const std::string& topic_id, PartitionId partition,
+                                                               Offset from) const {
     std::vector<std::pair<Offset, Offset>> ranges;
-    if (found == finished_.end()) return ranges;
-    for (const auto& [begin, end] : found->second) {
-        if (end > from) ranges.emplace_back(std::max(begin, from), end);
-    }
+    const auto add = [&](const std::string& id) {
+        const auto found = finished_.find({id, partition});
+        if (found == finished_.end()) return;
+        for (const auto& [begin, end] : found->second) {
+            if (end > from) ranges.emplace_back(std::max(begin, from), end);
+        }
+    };
+    add(topic_id);
+    if (!topic_id.empty()) add({});
+    std::sort(ranges.begin(), ranges.end());
     return ranges;
 }
 

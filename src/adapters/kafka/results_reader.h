@@ -57,14 +57,19 @@ public:
     // Calls back when everything that was committed to the results before this call has been read. Never, if the
     // brokers stay away.
     void when_caught_up(std::function<void()> done);
-    // Finished source offsets at or above `from` that were seen in results, as ranges [from, to).
-    [[nodiscard]] std::vector<std::pair<Offset, Offset>> finished(PartitionId partition, Offset from) const;
+    // Finished source offsets at or above `from` that were seen in results, as ranges [from, to), in order of their
+    // begins; they may overlap. Of the topic with this id, and of results that say none: a topic that was made anew
+    // begins its offsets again, and what is finished in the old one says nothing about them.
+    [[nodiscard]] std::vector<std::pair<Offset, Offset>> finished(const std::string& topic_id, PartitionId partition,
+                                                                  Offset from) const;
     // The newest endings of tickets of this partition, oldest first, one for each ticket: whoever takes the partition
     // over says them once more to those who may have missed them (cluster-rule 9).
     [[nodiscard]] std::vector<EndingSeen> recent(PartitionId partition) const;
     // Somebody waits for these tickets and has not heard of them: look through all that is there, the same id at most
     // once a minute.
     void look_back(const std::vector<std::string>& ticket_ids);
+    // Empty = it reads, or nothing is to be read yet; else why not, for people.
+    [[nodiscard]] const std::string& trouble() const { return trouble_; }
     // Goes on where it stands, with what the files of certificates hold now.
     void renew();
 
@@ -122,6 +127,7 @@ private:
     Queue queue_;
     boost::asio::steady_timer timer_;
     std::optional<EpochMillis> needed_from_;
+    std::string trouble_;
     bool beginning_ = false;
     bool begun_ = false;
     EpochMillis began_from_ = 0;
@@ -133,7 +139,7 @@ private:
     MonoTime told_caught_up_ = MonoTime::min();
     std::vector<Waiter> waiters_;
     // Ranges [key, value) of finished source offsets; neighbours are joined, so that there are few.
-    std::map<PartitionId, std::map<Offset, Offset>> finished_;
+    std::map<std::pair<std::string, PartitionId>, std::map<Offset, Offset>> finished_;
     std::map<PartitionId, std::deque<EndingSeen>> recent_;
     std::unordered_set<std::string> look_back_wanted_;
     std::unordered_map<std::string, MonoTime> looked_back_;

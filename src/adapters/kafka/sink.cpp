@@ -49,7 +49,7 @@ void Sink::commit(const CommitBatch& batch) {
     }
     {
         const std::lock_guard lock(mutex_);
-        waiting_.emplace(batch, std::move(traces));
+        waiting_.emplace(Order{batch, std::move(traces), parts_.topic_id ? parts_.topic_id() : std::string()});
     }
     wake_.notify_all();
 }
@@ -83,14 +83,14 @@ void Sink::work() {
         });
     };
     while (true) {
-        std::optional<std::pair<CommitBatch, std::vector<std::string>>> batch;
+        std::optional<Order> order;
         bool recover = false;
         bool renew = false;
         {
             std::unique_lock lock(mutex_);
             wake_.wait(lock, [this] { return stopping_ || waiting_ || recover_wanted_ || renew_wanted_; });
             if (stopping_) break;
-            batch = std::exchange(waiting_, std::nullopt);
+            order = std::exchange(waiting_, std::nullopt);
             recover = std::exchange(recover_wanted_, false);
             renew = std::exchange(renew_wanted_, false);
         }
@@ -108,9 +108,10 @@ void Sink::work() {
                 parts_.committed_now([post](SinkRecovered recovered) { post(std::move(recovered)); });
             });
         }
-        if (!batch) continue;
-        traces_ = std::move(batch->second);
-        post(settle(batch->first));
+        if (!order) continue;
+        traces_ = std::move(order->traces);
+        topic_id_ = std::move(order->topic_id);
+        post(settle(order->batch));
     }
     drop_producer();
 }
@@ -308,6 +309,7 @@ void Sink::add_origin(HeaderList& headers, std::size_t index, const Settlement& 
     if (index < traces_.size() && !traces_[index].empty()) headers.add(kTraceparent, traces_[index]);
     headers.add(kTicketId, settlement.ticket_id);
     headers.add(kSourceTopic, parts_.options.tickets_topic);
+    if (!topic_id_.empty()) headers.add(kSourceTopicId, topic_id_);
     headers.add(kSourcePartition, static_cast<std::int64_t>(settlement.position.partition));
     headers.add(kSourceOffset, settlement.position.offset);
     headers.add(kAttempt,
@@ -435,6 +437,8 @@ void Sink::add_copy(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t ind
     entry->is_copy = true;
     entry->headers.add(kOriginPartition, static_cast<std::int64_t>(settlement.origin.partition));
     entry->headers.add(kOriginOffset, settlement.origin.offset);
+    if (!settlement.traceparent.empty()) entry->headers.add(kTraceparent, settlement.traceparent);
+    if (!settlement.tracestate.empty()) entry->headers.add(kTracestate, settlement.tracestate);
     entry->headers.add(kRequeueRound, static_cast<std::int64_t>(settlement.requeue_round));
     entry->headers.add(kDeliveries, static_cast<std::int64_t>(settlement.deliveries));
     entry->headers.add(kSource, "worker-agents");

@@ -61,6 +61,8 @@ public:
         std::function<void(std::function<void(SinkRecovered)>)> committed_now;
         // Loop; null = none. For the header of what is written about a ticket; empty = no header.
         std::function<std::string(std::string_view ticket_id)> traceparent{};
+        // Loop; null = none. Of the topic that the tickets come from.
+        std::function<std::string()> topic_id{};
     };
     explicit Sink(Parts parts);
     ~Sink() override;
@@ -124,8 +126,12 @@ private:
     Parts parts_;
     std::mutex mutex_;
     std::condition_variable wake_;
-    // With the traceparent of each settlement.
-    std::optional<std::pair<CommitBatch, std::vector<std::string>>> waiting_;
+    struct Order {
+        CommitBatch batch;
+        std::vector<std::string> traces;  // the traceparent of each settlement
+        std::string topic_id;
+    };
+    std::optional<Order> waiting_;
     bool recover_wanted_ = false;
     bool renew_wanted_ = false;
     std::atomic<bool> stopping_{false};
@@ -134,6 +140,7 @@ private:
 
     // The sink's thread only.
     std::vector<std::string> traces_;  // of the batch under way
+    std::string topic_id_;             // the same
     std::unique_ptr<Client> producer_;
     struct KnownTopic {
         bool exists = false;

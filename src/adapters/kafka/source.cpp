@@ -80,11 +80,43 @@ Result<void> Source::open() {
 }
 
 Result<void> Source::start() {
+    every_second();
+    if (!parts_.options.start_at_latest || group_had_commits_) return subscribe();
+    look_for_commits();
+    return {};
+}
+
+// Whether the group is new is asked before this member joins it: afterwards the first members have committed, and whose
+// partitions have no commit cannot be told from partitions that were added (cluster-rule 20).
+void Source::look_for_commits() {
+    const auto again = [this](const Error& error) {
+        parts_.listener.log(Severity::kWarning, "assignment_waits", error.describe());
+        retry_.expires_after(kAskAgain);
+        retry_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const boost::system::error_code& code) {
+            if (!code && !alive.expired() && admin_ && !closed_) look_for_commits();
+        });
+    };
+    const std::string& topic = parts_.options.tickets_topic;
+    admin_->describe(topic, [this, again, topic](Result<TopicFacts> facts) {
+        if (!facts) return again(facts.error());
+        std::vector<PartitionId> all;
+        for (PartitionId id = 0; id < facts->partitions; ++id)
+            all.push_back(id);
+        admin_->committed(parts_.options.group, topic, all, [this, again](auto committed) {
+            if (!committed) return again(committed.error());
+            group_had_commits_ = std::any_of(committed->begin(), committed->end(),
+                                             [](const auto& entry) { return entry.second.offset >= 0; });
+            if (closed_) return;
+            if (auto joined = subscribe(); !joined) again(joined.error());
+        });
+    });
+}
+
+Result<void> Source::subscribe() {
     const PartitionList topics(rd_kafka_topic_partition_list_new(1));
     rd_kafka_topic_partition_list_add(topics.get(), parts_.options.tickets_topic.c_str(), RD_KAFKA_PARTITION_UA);
     if (const auto code = rd_kafka_subscribe(client_->raw(), topics.get()); code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return Failure(to_error(code, "subscribe to " + parts_.options.tickets_topic));
-    every_second();
     return {};
 }
 
@@ -184,8 +216,29 @@ void Source::on_assign(const rd_kafka_topic_partition_list_t& list) {
     ask_about_pending();
 }
 
-// Committed offsets with their metadata, and both ends of each partition. Heartbeats go on meanwhile.
+// Which topic this is, committed offsets with their metadata, and both ends of each partition. Heartbeats go on
+// meanwhile.
 void Source::ask_about_pending() {
+    const std::uint64_t generation = pending_->generation;
+    admin_->describe(parts_.options.tickets_topic, [this, generation](Result<TopicFacts> facts) {
+        if (!pending_ || pending_->generation != generation) return;
+        if (!facts) return ask_again(facts.error(), generation);
+        // Something is still held of a topic that is gone.
+        if (!partitions_.empty() && facts->id != topic_id_) return topic_made_anew("its id changed");
+        pending_->topic_id = std::move(facts->id);
+        ask_about_offsets();
+    });
+}
+
+void Source::ask_again(const Error& error, std::uint64_t generation) {
+    parts_.listener.log(Severity::kWarning, "assignment_waits", error.describe());
+    retry_.expires_after(kAskAgain);
+    retry_.async_wait([this, generation, alive = std::weak_ptr<bool>(alive_)](const boost::system::error_code& code) {
+        if (!code && !alive.expired() && pending_ && pending_->generation == generation) ask_about_pending();
+    });
+}
+
+void Source::ask_about_offsets() {
     std::vector<PartitionId> ids;
     std::vector<OffsetQuestion> lows;
     std::vector<OffsetQuestion> ends;
@@ -197,13 +250,7 @@ void Source::ask_about_pending() {
     }
     const std::uint64_t generation = pending_->generation;
     const auto current = [this, generation] { return pending_ && pending_->generation == generation; };
-    const auto again = [this, current](const Error& error) {
-        parts_.listener.log(Severity::kWarning, "assignment_waits", error.describe());
-        retry_.expires_after(kAskAgain);
-        retry_.async_wait([this, current, alive = std::weak_ptr<bool>(alive_)](const boost::system::error_code& code) {
-            if (!code && !alive.expired() && current()) ask_about_pending();
-        });
-    };
+    const auto again = [this, generation](const Error& error) { ask_again(error, generation); };
     const std::string& topic = parts_.options.tickets_topic;
     admin_->committed(parts_.options.group, topic, ids, [this, current, again, topic, lows, ends](auto committed) {
         if (!current()) return;
@@ -260,6 +307,7 @@ void Source::take_up(bool with_answers) {
     for (const auto& [id, committed] : pending.committed)
         group_had_commits_ = group_had_commits_ || committed.offset >= 0;
     const bool incremental = cooperative();
+    if (with_answers) topic_id_ = pending.topic_id;
     for (int i = 0; i < pending.list->cnt; ++i) {
         rd_kafka_topic_partition_t& row = pending.list->elems[i];
         row.offset = RD_KAFKA_OFFSET_INVALID;
@@ -291,6 +339,8 @@ void Source::take_up(bool with_answers) {
         parts_.listener.log(Severity::kError, "assign_failed", to_error(code, "take partitions").describe());
     }
     if (!with_answers && pending.list->cnt > 0) return;
+    // What is taken up is committed at once; whatever is added later begins at its beginning.
+    if (pending.list->cnt > 0) group_had_commits_ = true;
     assignment_known_ = true;
     parts_.listener.rebalanced("assigned", static_cast<std::size_t>(pending.list->cnt));
     parts_.listener.partitions_assigned(partitions_.size());
@@ -401,6 +451,11 @@ bool Source::fill(PartitionId id, Partition& partition, std::size_t most) {
                     .describe());
             continue;
         }
+        if (message->offset < partition.position) {
+            topic_made_anew("partition " + std::to_string(id) + " was read up to " +
+                            std::to_string(partition.position) + " and goes on at " + std::to_string(message->offset));
+            return false;
+        }
         partition.held.push_back(std::move(message));
     }
     return static_cast<bool>(partition.queue);
@@ -439,7 +494,7 @@ void Source::announce(PartitionId id, Epoch epoch) {
     assigned.metadata = partition.committed.metadata;
     assigned.fresh = partition.fresh;
     assigned.end_at_assign = partition.end_at_assign;
-    assigned.finished_by_results = parts_.results.finished(id, assigned.committed);
+    assigned.finished_by_results = parts_.results.finished(topic_id_, id, assigned.committed);
     parts_.deliver(std::move(assigned));
     if (parts_.taken_over) parts_.taken_over(parts_.results.recent(id));
     set_open(open_);
@@ -514,6 +569,8 @@ void Source::every_second() {
             finish_revocation();
         }
         ask_ends();
+        constexpr int kSecondsBetweenLooks = 5;
+        if (++seconds_ % kSecondsBetweenLooks == 0) look_at_topic();
         look_at_renewal();
         watch_progress();
         serve();
@@ -581,6 +638,23 @@ void Source::heal(PartitionId id) {
     const ClientError error(rd_kafka_seek_partitions(client_->raw(), list.get(), 0));
 }
 
+// A topic of the same name that was made anew begins its offsets again, and the client may read on as if nothing had
+// happened, or wait for offsets that are long to come.
+void Source::look_at_topic() {
+    if (!admin_ || partitions_.empty() || pending_ || closed_) return;
+    admin_->describe(parts_.options.tickets_topic, [this](Result<TopicFacts> facts) {
+        if (!facts || partitions_.empty() || pending_ || closed_) return;  // a topic that is away may come back
+        if (facts->id != topic_id_) topic_made_anew("its id changed");
+    });
+}
+
+void Source::topic_made_anew(std::string why) {
+    if (rejoining_) return;
+    for (const auto& [id, partition] : partitions_)
+        parts_.listener.loss_suspected(id, parts_.options.tickets_topic + " was made anew: " + why);
+    rejoin("the tickets topic was made anew");
+}
+
 // Partitions are given up in good order first; whoever had them before this may have them after it.
 void Source::renew() {
     if (closed_ || renewing_) return;
@@ -597,9 +671,12 @@ void Source::look_at_renewal() {
 
 // A consumer that is made anew voids everything of the old one (cluster-rule 2).
 void Source::rejoin(std::string why, Severity severity) {
+    if (std::exchange(rejoining_, true)) return;
     parts_.listener.log(severity, "consumer_made_anew", std::move(why));
     boost::asio::post(parts_.loop, [this, alive = std::weak_ptr<bool>(alive_)] {
-        if (alive.expired() || closed_) return;
+        if (alive.expired()) return;
+        rejoining_ = false;
+        if (closed_) return;
         lose_everything("consumer made anew");
         heals_ = 0;
         renewing_.reset();

@@ -71,6 +71,10 @@ public:
     // What the brokers say is committed for the partitions that are ours now. Asks until it has an answer.
     void committed_now(std::function<void(SinkRecovered)> answer);
 
+    // Of the topic that is being read; empty while it is not known. It changes when the topic is made anew; then
+    // everything that was read from the old one is lost to this worker.
+    [[nodiscard]] const std::string& topic_id() const { return topic_id_; }
+
     // True when the group has said which partitions are ours, be it none.
     [[nodiscard]] bool assignment_known() const { return assignment_known_; }
     // Empty = every partition moves; else what is stuck, for people.
@@ -108,6 +112,7 @@ private:
     struct Pending {
         std::uint64_t generation = 0;
         PartitionList list;
+        std::string topic_id;
         std::map<PartitionId, CommittedOffset> committed;
         std::map<PartitionId, Offset> low;
         std::map<PartitionId, Offset> end;
@@ -119,6 +124,8 @@ private:
 
     explicit Source(Parts parts);
     Result<void> open();
+    Result<void> subscribe();
+    void look_for_commits();
     [[nodiscard]] std::shared_ptr<Client> client() const;
     void serve();
     bool serve_events();
@@ -126,6 +133,10 @@ private:
     void on_assign(const rd_kafka_topic_partition_list_t& list);
     void on_revoke(const rd_kafka_topic_partition_list_t& list);
     void ask_about_pending();
+    void ask_about_offsets();
+    void ask_again(const Error& error, std::uint64_t generation);
+    void look_at_topic();
+    void topic_made_anew(std::string why);
     void take_up(bool with_answers);
     [[nodiscard]] Offset starting_offset(PartitionId id, const Pending& pending, CommittedOffset& committed) const;
     void finish_revocation();
@@ -171,6 +182,9 @@ private:
     std::vector<Queue> retired_;  // queues of partitions that left while they were being read
     PartitionId turn_ = 0;        // whose turn it is to be read first
     bool asking_ends_ = false;
+    std::string topic_id_;
+    bool rejoining_ = false;
+    int seconds_ = 0;
     int heals_ = 0;
     std::optional<MonoTime> renewing_;  // until then, in good order
     std::function<void()> closed_;
