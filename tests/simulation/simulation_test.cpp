@@ -1,5 +1,5 @@
 // Thousands of seeded histories of the real engine. A failing seed is printed; it replays alone and readably with
-//   build/<preset>/tests/simulation_tests --seed=N [--variant=K]
+//   build/<preset>/tests/simulation_tests --seed=N [--variant=K] [--no-leases]
 // and is then added to kRegressions below.
 #include <gtest/gtest.h>
 
@@ -32,8 +32,11 @@ constexpr std::uint64_t kRegressions[] = {4,    30,    96,    226,   371,  2825,
 
 TEST(Simulation, RegressionSeedsHold) {
     for (const std::uint64_t seed : kRegressions) {
-        const Verdict verdict = simulate({seed, Variant::kNone, false});
-        EXPECT_FALSE(verdict.violation.has_value()) << "seed " << seed << ": " << *verdict.violation;
+        for (const bool leases : {false, true}) {  // most of them are older than leases
+            const Verdict verdict = simulate({seed, Variant::kNone, false, leases});
+            EXPECT_FALSE(verdict.violation.has_value())
+                << "seed " << seed << (leases ? "" : " --no-leases") << ": " << *verdict.violation;
+        }
     }
 }
 
@@ -105,6 +108,12 @@ const char* const kSometimes[] = {
     "handed_back_queued",
     "handed_back_backing_off",
     "handed_back_cancelling",
+    "lease_held",
+    "lease_succeeded",
+    "lease_processed",
+    "lease_of_earlier_life",
+    "lease_unavailable",
+    "leases_forgotten",
 };
 
 TEST(Simulation, PromisesHoldInEveryHistory) {
@@ -176,6 +185,9 @@ constexpr BrokenEngine kBroken[] = {
     {Variant::kSimulatedUnlabelled, "nothing made up: the label is lost"},
     {Variant::kTrustStaleClean, "rule 4: a stale clean mark is trusted"},
     {Variant::kWakeLost, "waiting: only the first waiter wakes"},
+    {Variant::kIgnoreLeases, "rule 11: leases are ignored"},
+    {Variant::kLeaseBackBeforeCommit, "rule 11: leases are given back before the commit"},
+    {Variant::kKeepLeases, "rule 11: leases of what was handed back are kept"},
 };
 
 class CheckerCatches : public testing::TestWithParam<BrokenEngine> {};
@@ -195,8 +207,8 @@ INSTANTIATE_TEST_SUITE_P(Variants, CheckerCatches, testing::ValuesIn(kBroken), [
     return "Variant" + std::to_string(static_cast<int>(info.param.variant));
 });
 
-int replay(std::uint64_t seed, Variant variant) {
-    const Verdict verdict = simulate({seed, variant, true});
+int replay(std::uint64_t seed, Variant variant, bool leases) {
+    const Verdict verdict = simulate({seed, variant, true, leases});
     for (const std::string& line : verdict.trace)
         std::printf("%s\n", line.c_str());
     std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed),
@@ -211,13 +223,15 @@ int main(int argc, char** argv) {
     testing::InitGoogleTest(&argc, argv);
     std::uint64_t seed = 0;
     int variant = 0;
+    bool leases = true;
     for (int i = 1; i < argc; ++i) {
         const std::string_view argument(argv[i]);
         if (argument.starts_with("--seed="))
             std::from_chars(argument.data() + 7, argument.data() + argument.size(), seed);
+        if (argument == "--no-leases") leases = false;
         if (argument.starts_with("--variant="))
             std::from_chars(argument.data() + 10, argument.data() + argument.size(), variant);
     }
-    if (seed != 0) return wa::sim::replay(seed, static_cast<wa::Variant>(variant));
+    if (seed != 0) return wa::sim::replay(seed, static_cast<wa::Variant>(variant), leases);
     return RUN_ALL_TESTS();
 }

@@ -16,7 +16,8 @@ constexpr Duration kCalmLimit = std::chrono::hours(24);
 
 }  // namespace
 
-World::World(const Options& options) : options_(options), random_(options.seed) {
+World::World(const Options& options)
+    : options_(options), random_(options.seed), lease_random_(options.seed ^ 0x6c656173657321ULL) {
     verdict_.trace_hash = 0xcbf29ce484222325ULL;
 }
 World::~World() = default;
@@ -62,6 +63,7 @@ void World::draw_profile() {
     metadata_limit_ = random_.chance(0.25) ? 16 + random_.below(10) : 4096;
     reader_lag_ = milliseconds(100 + random_.below(1500));
     service_away_ = cluster_ && random_.chance(0.2);
+    draw_leases();
 }
 
 void World::make_tickets() {
@@ -109,8 +111,11 @@ void World::make_tickets() {
     // (A bounded memory of endings cannot recognise every repeat without looking back; that is the adapter's part.)
     const bool repeats = cluster_ && engine_options_.max_known_endings > 1000;
     for (std::size_t i = 0; i < originals && repeats; ++i) {
-        if (!random_.chance(0.1)) continue;
+        const bool more = lease_store_ == LeaseStore::kSteady && lease_random_.chance(0.3);
+        if (!random_.chance(0.1) && !more) continue;
         Produced copy = produced_[i];
+        if (lease_store_ == LeaseStore::kSteady)
+            copy.position.partition = static_cast<PartitionId>(lease_random_.below(partitions_.size()));
         produced_.push_back(std::move(copy));
     }
     // Any order of arrival.
@@ -195,6 +200,7 @@ void World::feed(Worker& worker, EngineInput input) {
                 if (live.worker == index && !live.unstoppable)
                     violated("drain: " + live.id + " still runs after the worker has left");
             }
+            leave_leases(drained);
             workers_[index].reset();
             for (const PartitionId partition : owned) {
                 if (!cluster_) continue;
@@ -307,11 +313,13 @@ Verdict World::run() {
         assign(static_cast<PartitionId>(p), random_.below(worker_count_));
     make_tickets();
     if (fault_rate_ > 0) after(seconds(1), [this] { fault(); });
+    if (lease_store_ == LeaseStore::kFlaky) after(seconds(1), [this] { lease_fault(); });
     MonoTime calm_at = clock_.now() + seconds(20 + random_.below(200));
     after(calm_at - clock_.now(), [this] {
         calm_ = true;
         service_away_ = false;
         disk_full_ = false;
+        leases_away_ = false;
         note("calm");
     });
     constexpr std::uint64_t kMaxEvents = 3'000'000;
@@ -347,6 +355,7 @@ void World::start_worker(std::size_t index) {
     worker->sink = std::make_unique<Sink>(*this, *worker);
     worker->tickets = std::make_unique<Tickets>(*this, *worker);
     worker->exec = std::make_unique<Exec>(*this, *worker);
+    worker->leases = std::make_unique<Leases>(*this, *worker);
     worker->observer = std::make_unique<Observer>(*this, *worker);
     engine_options_.agent_id = "w" + std::to_string(index);
     worker->engine = std::make_unique<Engine>(
@@ -357,7 +366,9 @@ void World::start_worker(std::size_t index) {
                                      clock_,
                                      random_,
                                      {{TaskType::kExecute, worker->exec.get()}},
-                                     [](std::string_view payload) { return parse_ticket(payload); }});
+                                     [](std::string_view payload) { return parse_ticket(payload); },
+                                     lease_store_ == LeaseStore::kNone ? nullptr : worker->leases.get(),
+                                     "tickets"});
     note("start w" + std::to_string(index));
     workers_[index] = std::move(worker);
     // A new producer of the same id ends what the old one left open (rule 7).
@@ -394,6 +405,7 @@ void World::crash(std::size_t index) {
     for (const auto& [partition, assigned] : worker.assigned)
         owned.push_back(partition);
     std::erase_if(live_, [&](const auto& entry) { return entry.second.worker == index; });
+    leave_leases(worker);
     workers_[index].reset();
     for (const auto& [id, transaction] : transactions_) {
         if (transaction.worker != index) continue;
@@ -603,8 +615,8 @@ void World::released(std::size_t index, PartitionId id, Epoch epoch) {
     mark("released");
     for (const auto& [serial, live] : live_) {
         const bool from_here =
-            live.worker == index && std::any_of(produced_.begin(), produced_.end(), [&](const Produced& produced) {
-                return produced.id == live.id && produced.position.partition == id;
+            live.worker == index && std::all_of(produced_.begin(), produced_.end(), [&](const Produced& produced) {
+                return produced.id != live.id || produced.position.partition == id;
             });
         if (from_here && !live.unstoppable)
             violated("revoke: " + live.id + " still runs on w" + std::to_string(index) +
@@ -643,7 +655,7 @@ void World::commit(Worker& worker, const CommitBatch& batch) {
     }
     const bool arrives_anyway = random_.chance(0.5);  // if the worker dies before the broker has seen the commit
     const std::uint64_t incarnation = worker.incarnation;
-    after(small(), [this, index, incarnation, batch, fate, transaction, arrives_anyway] {
+    after(small() + slow_commit(), [this, index, incarnation, batch, fate, transaction, arrives_anyway] {
         const bool alive = workers_[index] && workers_[index]->incarnation == incarnation;
         if (cluster_ && !transactions_.contains(transaction)) return;  // aborted by a new producer of the same id
         CommitResult result;
@@ -703,7 +715,7 @@ void World::commit(Worker& worker, const CommitBatch& batch) {
                 mark("settlement_rejected");
             }
         }
-        on_worker(index, small(), [this, result](Worker& worker_alive) { feed(worker_alive, result); });
+        on_worker(index, small() + slow_commit(), [this, result](Worker& worker_alive) { feed(worker_alive, result); });
     });
 }
 

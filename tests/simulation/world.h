@@ -24,6 +24,7 @@ struct Options {
     std::uint64_t seed = 0;
     Variant variant = Variant::kNone;
     bool trace = false;
+    bool leases = true;  // a share of the histories has them; without, all is as it was before there were any
 };
 
 struct Verdict {
@@ -159,6 +160,14 @@ private:
         bool stopping = false;
         std::string remote;  // name of the work elsewhere that it is attached to
     };
+    struct Lease {  // who works on a ticket, as the store that all workers share knows it
+        std::size_t worker = 0;
+        std::uint64_t incarnation = 0;
+        LeasePosition position;
+        MonoTime runs_out = MonoTime::max();  // renewed for as long as its worker lives
+    };
+    // How good the store of leases is in this history. While it is steady, the same ticket may come on two partitions.
+    enum class LeaseStore : std::uint8_t { kNone, kSteady, kFlaky };
     struct RemoteWork {  // goes on whether or not a worker is attached
         std::string id;
         std::optional<MonoTime> ends;  // empty: never by itself
@@ -168,6 +177,7 @@ private:
     class Source;
     class Sink;
     class Tickets;
+    class Leases;
     class Exec;
     class Attempt;
     class Observer;
@@ -225,6 +235,17 @@ private:
     void end_attempt(std::uint64_t serial, AttemptReport report);
     AttemptReport report_for(const Live& live);
 
+    // leases
+    void draw_leases();
+    void lease_fault();
+    LeaseAnswer lease_answer(std::size_t worker, std::uint64_t incarnation, const std::string& id,
+                             const LeasePosition& position);
+    void give_back(const std::string& id, std::uint64_t incarnation);
+    void leave_leases(const Worker& worker);
+    void check_leases();
+    [[nodiscard]] Duration lease_latency();
+    [[nodiscard]] Duration slow_commit();
+
     // checking
     void violated(const std::string& what);
     void mark(const std::string& what) { verdict_.marks.insert(what); }
@@ -257,6 +278,11 @@ private:
     EngineOptions engine_options_;
     std::size_t metadata_limit_ = 4096;
     Duration reader_lag_{};
+    SeededRandom lease_random_;  // of its own: histories without leases do not depend on it
+    LeaseStore lease_store_ = LeaseStore::kNone;
+    bool leases_away_ = false;
+    std::map<std::string, Lease> leases_;
+    std::map<std::string, LeaseNote> processed_;
 
     std::vector<Produced> produced_;
     std::map<std::string, Behaviour> behaviours_;

@@ -37,10 +37,12 @@ struct World::Worker {
     std::uint64_t applied_batch = 0;  // embedded: the store knows a batch that it has applied
     std::optional<std::uint64_t> transaction;
     std::set<std::string> cancel_accepted;
+    std::set<std::string> leased;  // as the worker's own client sees it: asked for and not given back
     std::unique_ptr<Source> source;
     std::unique_ptr<Sink> sink;
     std::unique_ptr<Tickets> tickets;
     std::unique_ptr<Exec> exec;
+    std::unique_ptr<Leases> leases;
     std::unique_ptr<Observer> observer;
     std::unique_ptr<Engine> engine;
     std::optional<MonoTime> timer;
@@ -125,6 +127,54 @@ private:
     }
     World& world_;
     Worker& worker_;
+};
+
+// One worker's client of the store that all share. What was sent arrives, even from a worker that dies meanwhile.
+class World::Leases final : public TicketLeases {
+public:
+    Leases(World& world, Worker& worker) : world_(world), worker_(worker) {}
+    void acquire(std::string ticket_id, LeasePosition position, std::function<void(const LeaseAnswer&)> done) override {
+        const std::size_t index = worker_.index;
+        const std::uint64_t incarnation = worker_.incarnation;
+        world_.on_worker(index, way(),
+                         [&world = world_, index, incarnation, id = std::move(ticket_id),
+                          position = std::move(position), done = std::move(done)](Worker& asking) {
+                             const LeaseAnswer answer = world.lease_answer(index, incarnation, id, position);
+                             if (answer.state == LeaseState::kAcquired || answer.state == LeaseState::kUnavailable)
+                                 asking.leased.insert(id);
+                             world.on_worker(index, world.lease_latency(), [&world, answer, done](Worker& told) {
+                                 done(answer);
+                                 if (!world.stop_) world.feed(told, TimePassed{});
+                             });
+                         });
+    }
+    void release(const std::string& ticket_id) override {
+        worker_.leased.erase(ticket_id);
+        world_.after(way(), [&world = world_, ticket_id, incarnation = worker_.incarnation] {
+            world.give_back(ticket_id, incarnation);
+        });
+    }
+    void mark_processed(const std::string& ticket_id, TicketStatus status, LeasePosition position) override {
+        worker_.leased.erase(ticket_id);
+        if (status == TicketStatus::kCompleted && !world_.has_ending(ticket_id, true))
+            world_.violated("order of effects: " + ticket_id + " is marked as ended before its result was committed");
+        LeaseNote note{"w" + std::to_string(worker_.index), std::string(to_string(status)), std::move(position), 0};
+        world_.after(way(), [&world = world_, ticket_id, note = std::move(note), incarnation = worker_.incarnation] {
+            LeaseNote& kept = world.processed_[ticket_id];
+            if (kept.status != to_string(TicketStatus::kCompleted)) kept = note;
+            world.give_back(ticket_id, incarnation);
+        });
+    }
+
+private:
+    // One connection: what is sent later arrives later.
+    Duration way() {
+        last_arrival_ = std::max(last_arrival_, world_.clock_.now() + world_.lease_latency());
+        return last_arrival_ - world_.clock_.now();
+    }
+    World& world_;
+    Worker& worker_;
+    MonoTime last_arrival_{};
 };
 
 class World::Attempt final : public RunningAttempt {
