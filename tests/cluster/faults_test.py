@@ -307,7 +307,22 @@ class Topics(Faults):
         self.make_topic(self.topics["tickets"], 6)
         new = [self.noted() for _ in range(12)]
         self.produce(new)
-        self.one_result_each(old + new, 60)
+        self.one_result_each(old + new, 25)
+        self.wait_committed()
+        self.assert_run_once(old + new)
+        self.end(worker)
+
+    def test_a_topic_that_is_made_anew_and_grows_beyond_the_old_one(self):
+        worker = self.worker()
+        old = [self.noted() for _ in range(6)]
+        self.produce(old)
+        self.one_result_each(old)
+        self.wait_committed()
+        self.delete_topic(self.topics["tickets"])
+        self.make_topic(self.topics["tickets"], 6)
+        new = [self.noted() for _ in range(24)]
+        self.produce(new)
+        self.one_result_each(old + new, 25)
         self.wait_committed()
         self.assert_run_once(old + new)
         self.end(worker)

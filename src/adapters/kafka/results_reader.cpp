@@ -153,12 +153,20 @@ void ResultsReader::assign(const std::map<PartitionId, Offset>& starts) {
         listener_.log(Severity::kError, "results_reader_failed", to_error(code, "read the results").describe());
 }
 
-// A partition that is added later is read from its beginning (cluster-rule 16).
+// A partition that is added later is read from its beginning (cluster-rule 16), and so is all of a topic that was made
+// anew.
 void ResultsReader::look_for_partitions() {
-    admin_->partition_count(options_.results_topic, [this](Result<std::int32_t> count) {
-        if (!count || static_cast<std::size_t>(*count) <= positions_.size()) return;
+    admin_->describe(options_.results_topic, [this](Result<TopicFacts> facts) {
+        if (!facts) return;
+        if (!topic_id_.empty() && topic_id_ != facts->id) {
+            listener_.log(Severity::kError, "results_topic_made_anew", options_.results_topic);
+            positions_.clear();
+            starts_.clear();
+        }
+        topic_id_ = facts->id;
+        if (static_cast<std::size_t>(facts->partitions) <= positions_.size()) return;
         std::map<PartitionId, Offset> added;
-        for (PartitionId id = 0; id < *count; ++id) {
+        for (PartitionId id = 0; id < facts->partitions; ++id) {
             if (!positions_.contains(id)) added[id] = 0;
         }
         assign(added);

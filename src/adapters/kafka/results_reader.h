@@ -128,6 +128,7 @@ private:
     boost::asio::steady_timer timer_;
     std::optional<EpochMillis> needed_from_;
     std::string trouble_;
+    std::string topic_id_;  // empty = not known yet
     bool beginning_ = false;
     bool begun_ = false;
     EpochMillis began_from_ = 0;

@@ -314,7 +314,7 @@ void Source::take_up(bool with_answers) {
         if (!with_answers) continue;
         Partition partition;
         partition.epoch = next_epoch_++;
-        partition.committed = pending.committed[row.partition];
+        if (!commits_void_) partition.committed = pending.committed[row.partition];
         partition.fresh = partition.committed.offset < 0;
         const Offset start = starting_offset(row.partition, pending, partition.committed);
         partition.position = start;
@@ -340,7 +340,10 @@ void Source::take_up(bool with_answers) {
     }
     if (!with_answers && pending.list->cnt > 0) return;
     // What is taken up is committed at once; whatever is added later begins at its beginning.
-    if (pending.list->cnt > 0) group_had_commits_ = true;
+    if (pending.list->cnt > 0) {
+        group_had_commits_ = true;
+        commits_void_ = false;
+    }
     assignment_known_ = true;
     parts_.listener.rebalanced("assigned", static_cast<std::size_t>(pending.list->cnt));
     parts_.listener.partitions_assigned(partitions_.size());
@@ -652,6 +655,9 @@ void Source::topic_made_anew(std::string why) {
     if (rejoining_) return;
     for (const auto& [id, partition] : partitions_)
         parts_.listener.loss_suspected(id, parts_.options.tickets_topic + " was made anew: " + why);
+    // The client read on, and commits name topics: they say nothing about the new one. It is read from its beginning;
+    // what completed since is recognised by its id.
+    commits_void_ = true;
     rejoin("the tickets topic was made anew");
 }
 

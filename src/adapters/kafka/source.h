@@ -184,6 +184,7 @@ private:
     bool asking_ends_ = false;
     std::string topic_id_;
     bool rejoining_ = false;
+    bool commits_void_ = false;  // what is committed counts records of a topic that is gone
     int seconds_ = 0;
     int heals_ = 0;
     std::optional<MonoTime> renewing_;  // until then, in good order
