@@ -120,7 +120,7 @@ class ClusterPlatform::Listener final : public kafka::Listener {
 public:
     explicit Listener(ClusterPlatform& platform) : platform_(platform) {}
     void log(kafka::Severity severity, std::string_view event, std::string detail) override {
-        platform_.parts_.log.log(level_of(severity), event, {{"detail", std::move(detail)}});
+        platform_.parts_.log.log(level_of(severity), event, {{"detail", detail}});
     }
     void connected(bool yes) override {
         {
@@ -150,7 +150,7 @@ public:
     void loss_suspected(PartitionId partition, std::string why) override {
         platform_.metrics_.offsets_lost();
         platform_.parts_.log.error("offsets_lost",
-                                   {{"partition", static_cast<std::int64_t>(partition)}, {"detail", std::move(why)}});
+                                   {{"partition", static_cast<std::int64_t>(partition)}, {"detail", why}});
     }
     void consumer_made() override { platform_.metrics_.consumer_made(); }
     void producer_made() override { platform_.metrics_.producer_made(); }

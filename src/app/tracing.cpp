@@ -119,9 +119,8 @@ Result<std::unique_ptr<Tracing>> Tracing::make(const PlatformParts& parts, obser
     tracing->listener_ = std::make_unique<Listener>(parts, metrics);
     WA_TRY(tracing->exporter_,
            OtlpExporter::make(parts.loop, parts.clock, parts.random, *tracing->listener_, options_of(parts)));
-    tracing->tracer_ =
-        std::make_unique<TicketTracer>(parts.clock, parts.random, std::move(sampler), *tracing->exporter_,
-                                       [](const TicketView& ticket) { return ticket.trace; });
+    tracing->tracer_ = std::make_unique<TicketTracer>(parts.clock, parts.random, sampler, *tracing->exporter_,
+                                                      [](const TicketView& ticket) { return ticket.trace; });
     return tracing;
 }
 
