@@ -5,7 +5,7 @@ STATE_DIR ?= $(CURDIR)/build/state
 HTTP_PORT ?= 0
 PROMETHEUS_PORT ?= 0
 
-.PHONY: help run test build bench endurance check format clean deps
+.PHONY: help run test build bench bench-cluster endurance check format clean deps
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test    packages, release build, every test"
 	@echo "make build   build/release/worker-agents"
 	@echo "make bench   the benchmarks, as a table"
+	@echo "make bench-cluster   tickets through a real Kafka broker, beside raw echoes and a peer"
 	@echo "make endurance   three workers on real servers, five minutes of disturbances, then every promise is checked"
 	@echo "make check   all that CI checks (.ci/run)"
 	@echo "make format  clang-format over all sources"
@@ -50,6 +51,14 @@ endurance: build
 	@python="$$(tests/cluster/prepare | tail -n 1)" && tests/peers/prepare >/dev/null && \
 	    WA_BINARY='$(CURDIR)/build/release/worker-agents' "$$python" -B tests/cluster/endurance.py \
 	    --tickets '$(TICKETS)' --seconds '$(SECONDS)' --avro $(MORE)
+
+# ROUNDS and RECORDS may be given.
+ROUNDS ?= 3
+RECORDS ?= 100000
+bench-cluster: deps
+	@cmake --preset bench
+	@cmake --build --preset bench -j$(JOBS) --target kafka_bench
+	@bench/cluster/run build/bench/bench/kafka_bench --rounds '$(ROUNDS)' --records '$(RECORDS)'
 
 check:
 	@.ci/run
