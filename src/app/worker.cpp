@@ -711,6 +711,8 @@ int Worker::report_and_close() {
 
 // What a stop from outside left undone decides the exit code.
 int Worker::interrupted_exit(bool all_ended) const {
+    // What was handed back is somebody else's now: nothing is left behind (cluster-rule 23).
+    if (context_.cluster) return 0;
     if (cut_short_) return signals_seen_ > 1 ? cli::kExitInterrupted : kExitNotDrained;
     // `--exit` promises that everything has ended.
     if (!context_.command.exit || all_ended) return 0;
