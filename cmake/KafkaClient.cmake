@@ -9,7 +9,11 @@ if(WA_KAFKA_CLIENT STREQUAL "system")
 else()
   set(kafka_client_dir "${WA_KAFKA_CLIENT}")
   if(NOT kafka_client_dir)
-    execute_process(COMMAND ${CMAKE_SOURCE_DIR}/scripts/kafka-client/build
+    set(kafka_client_words "")
+    if(WA_SANITIZE MATCHES "thread")
+      set(kafka_client_words --own-threads)
+    endif()
+    execute_process(COMMAND ${CMAKE_SOURCE_DIR}/scripts/kafka-client/build ${kafka_client_words}
       OUTPUT_VARIABLE kafka_client_said OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
     string(REGEX REPLACE "^.*\n" "" kafka_client_dir "${kafka_client_said}")
   endif()
