@@ -75,9 +75,8 @@ LeasePosition Engine::lease_position(const TicketRecord& record) const {
 void Engine::ask_for_lease(Slot slot) {
     const TicketRecord& record = records_[slot];
     ports_.leases->acquire(record.active->ticket->ticket_id, lease_position(record),
-                           [this, slot, generation = record.generation, stamp = record.stamp](const LeaseAnswer& answer) {
-                               handle(LeaseAnswered{slot, generation, stamp, answer});
-                           });
+                           [this, slot, generation = record.generation, stamp = record.stamp](
+                               const LeaseAnswer& answer) { handle(LeaseAnswered{slot, generation, stamp, answer}); });
 }
 
 // Two records of one ticket may be alive on two workers: one of them goes first (contract/engine.md R3 to R5). What
@@ -95,15 +94,14 @@ void Engine::on_lease(const LeaseAnswered& answered) {
     switch (state) {
         case LeaseState::kAcquired:
         case LeaseState::kUnavailable:
-        case LeaseState::kHeldHere:
-            record->leased = true;
-            break;
+        case LeaseState::kHeldHere: record->leased = true; break;
         case LeaseState::kHeld:
             return wait_for_lease(answered.slot, "lease: " + answered.answer.note.worker + " works on this ticket");
         case LeaseState::kProcessed:
             if (++record->doubts <= kDoubts) {
                 ports_.tickets.lookup({answered.answer.ticket_id});
-                return wait_for_lease(answered.slot, "lease: another worker says that it has ended; its result is awaited");
+                return wait_for_lease(answered.slot,
+                                      "lease: another worker says that it has ended; its result is awaited");
             }
             // No result of it can be found: it has not ended for those who read results.
             break;

@@ -376,8 +376,8 @@ void Engine::public_effects(TicketRecord& record) {
         ports_.tickets.update_status(StatusUpdate{settlement.ticket_id, TicketStatus::kCompensating, error, 0});
     }
     if (ports_.leases != nullptr) {
-        ports_.leases->mark_processed(settlement.ticket_id, completed ? TicketStatus::kCompleted : TicketStatus::kFailed,
-                                      lease_position(record));
+        ports_.leases->mark_processed(
+            settlement.ticket_id, completed ? TicketStatus::kCompleted : TicketStatus::kFailed, lease_position(record));
         record.leased = false;  // that gave it back
     }
     last_ended_at_ = now;
