@@ -27,7 +27,6 @@ public:
     void partitions_assigned(std::size_t count) { partitions_.set(static_cast<double>(count)); }
     void rebalanced(std::string_view kind);  // assigned, revoked, lost
     void lag(const std::string& topic, std::int32_t partition, std::int64_t offsets);
-    void partition_gone(const std::string& topic, std::int32_t partition) { lag(topic, partition, 0); }
     void stalled_partitions(std::size_t count) { stalled_.set(static_cast<double>(count)); }
     void results_lag(std::int64_t offsets) { results_lag_.set(static_cast<double>(offsets)); }
     void offsets_lost() { offsets_lost_.add(); }

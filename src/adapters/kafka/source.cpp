@@ -394,6 +394,7 @@ void Source::finish_revocation() {
             Wakeup::ignore(found->second.queue.get());
             retired_.push_back(std::move(found->second.queue));
         }
+        parts_.listener.behind(found->first, -1);
         partitions_.erase(found);
     }
     answer_unassign(*revocation.list);
@@ -722,6 +723,7 @@ std::shared_ptr<Client> Source::client() const {
 void Source::lose_everything(std::string_view /*why*/) {
     std::map<PartitionId, Partition> gone = std::exchange(partitions_, {});
     for (auto& [id, partition] : gone) {
+        parts_.listener.behind(id, -1);
         if (partition.queue) Wakeup::ignore(partition.queue.get());
         if (partition.stage == Stage::kAnnounced || partition.stage == Stage::kReleasing)
             parts_.deliver(PartitionRevoked{id, partition.epoch, true});
