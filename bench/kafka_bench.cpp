@@ -352,7 +352,9 @@ public:
             [](const Ticket& ticket) { return write_ticket(ticket); },
             [](std::string_view) -> std::optional<Ticket> { return std::nullopt; },
             [this] { return source_->group_metadata(); },
-            [this](const rd_kafka_topic_partition_list_t& list) { return source_->commit(list); },
+            [this](const rd_kafka_topic_partition_list_t& list, const std::function<bool()>& give_up) {
+                return source_->commit(list, give_up);
+            },
             [this](auto answer) { source_->committed_now(std::move(answer)); }});
         EngineOptions engine;
         engine.max_concurrent_tasks = 1024;

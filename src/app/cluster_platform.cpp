@@ -277,7 +277,9 @@ Result<void> ClusterPlatform::connect() {
             return std::move(*ticket);
         },
         [this] { return source_->group_metadata(); },
-        [this](const rd_kafka_topic_partition_list_t& list) { return source_->commit(list); },
+        [this](const rd_kafka_topic_partition_list_t& list, const std::function<bool()>& give_up) {
+            return source_->commit(list, give_up);
+        },
         [this](auto answer) { source_->committed_now(std::move(answer)); }};
     sink.topic_id = [this] { return source_->topic_id(); };
     if (tracing_) sink.traceparent = [this](std::string_view ticket_id) { return tracing_->traceparent_of(ticket_id); };

@@ -677,7 +677,9 @@ void Worker::stop_now() {
 }
 
 int Worker::report_and_close() {
-    const bool drained = host_->engine() != nullptr && host_->engine()->drain_phase() == DrainPhase::kDrained;
+    const std::size_t uncommitted = host_->engine() != nullptr ? host_->engine()->left_uncommitted() : 0;
+    const bool drained =
+        host_->engine() != nullptr && host_->engine()->drain_phase() == DrainPhase::kDrained && uncommitted == 0;
     const std::size_t handed_back = host_->engine() != nullptr ? host_->engine()->handed_back() : 0;
     const bool left_behind = host_->engine() != nullptr && host_->engine()->quarantined() > 0;
     if (view_) view_->finish();
@@ -687,6 +689,11 @@ int Worker::report_and_close() {
         context_.console.err("drained in " + std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) +
                              " s: " + std::to_string(last.completed + last.failed - ended_before_drain_) +
                              " finished, " + std::to_string(handed_back) + " handed back\n");
+    }
+    if (uncommitted > 0) {
+        log_->warning("drain_left_uncommitted", {{"outcomes", uncommitted}});
+        tell(std::to_string(uncommitted) +
+             " ended, but that could not be written down in time: who takes them up next runs them again");
     }
     const bool all_ended = platform_->all_ended();
     server_->stop(std::chrono::seconds(1));
@@ -701,7 +708,7 @@ int Worker::report_and_close() {
     log_->info("worker_agent_shutdown_complete", {{"handed_back", handed_back}});
     log_->flush(std::chrono::seconds(1));
     if (fatal_) return failed_to_start(*fatal_);
-    if (left_behind) return kExitNotDrained;
+    if (left_behind || uncommitted > 0) return kExitNotDrained;
     if (const int code = interrupted_exit(all_ended); code != 0) return code;
     if (!context_.command.exit || !view_) return 0;
     if (view_->failed() > 0 || (view_->simulated() > 0 && !context_.command.allow_simulated))

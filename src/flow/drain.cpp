@@ -11,6 +11,7 @@ void Engine::on_drain(const StartDrain& drain) {
         drain_ = DrainPhase::kDraining;
         drain_reason_ = drain.reason;
         handed_back_ = 0;
+        drain_commits_timed_ = drain_commits_overdue_ = false;
         timers_.arm(ports_.clock.now() + options_.shutdown_grace, TimerKind::kDrainGrace);
         ports_.observer.drain_changed("draining");
     }
@@ -64,7 +65,20 @@ void Engine::finish_drain() {
         }
         hand_back(slot, "draining: handed back");
     }
-    if (count(State::kReporting) > 0 || batch_ || recovering_ || !attempt_ends_due_.empty()) return;
+    if (!everything_committed()) {
+        // A sink that is away must not hold up the end for ever. Nothing is lost by leaving: what was not committed
+        // is as if the worker had died now.
+        if (!std::exchange(drain_commits_timed_, true))
+            timers_.arm(ports_.clock.now() + options_.drain_commit_limit, TimerKind::kDrainCommits);
+        if (!drain_commits_overdue_) return;
+        left_uncommitted_ = count(State::kReporting);
+    }
+    drain_ = DrainPhase::kDrained;
+    ports_.observer.drain_changed("drained");
+}
+
+bool Engine::everything_committed() {
+    if (count(State::kReporting) > 0 || batch_ || recovering_ || !attempt_ends_due_.empty()) return false;
     bool clean = true;
     for (auto& [id, partition] : partitions_) {
         if (sink_traits_.wants_offsets && !partition.clean_committed && !partition.releasing) {
@@ -72,9 +86,7 @@ void Engine::finish_drain() {
             clean = false;
         }
     }
-    if (!clean) return;
-    drain_ = DrainPhase::kDrained;
-    ports_.observer.drain_changed("drained");
+    return clean;
 }
 
 }  // namespace wa

@@ -121,6 +121,7 @@ void Engine::fire(const Timer& timer) {
         case TimerKind::kDrainGrace:
             if (drain_ == DrainPhase::kDraining) cancel_for_drain();
             return;
+        case TimerKind::kDrainCommits: drain_commits_overdue_ = drain_ != DrainPhase::kNone; return;
         case TimerKind::kReleaseOverdue:
             for (auto& [id, partition] : partitions_) {
                 if (partition.epoch == timer.stamp) partition.release_overdue = true;

@@ -66,6 +66,8 @@ struct EngineOptions {
     Duration stop_margin = std::chrono::seconds(5);   // after the grace: then it counts as not stoppable
     Duration revoke_grace = std::chrono::seconds(5);  // cluster-rule 3
     Duration shutdown_grace = std::chrono::seconds(30);
+    // In a drain, once nothing runs any more: for what is decided to be committed (contract/engine.md 11, step 5).
+    Duration drain_commit_limit = std::chrono::seconds(10);
     Duration aging_step = std::chrono::seconds(60);  // waiting that lifts a ticket by one priority class
     Duration commit_retry = std::chrono::milliseconds(500);
     std::int32_t max_deliveries = 3;  // unclean deaths that a ticket may be near
@@ -152,6 +154,8 @@ public:
     [[nodiscard]] Result<Explanation> explain(std::string_view ticket_id) const;
     [[nodiscard]] DrainPhase drain_phase() const { return drain_; }
     [[nodiscard]] std::size_t handed_back() const { return handed_back_; }
+    // Outcomes that a drain left without knowing that they were committed: whoever has their tickets next finds out.
+    [[nodiscard]] std::size_t left_uncommitted() const { return left_uncommitted_; }
     [[nodiscard]] bool idle() const { return live_ == 0 && !batch_ && !recovering_; }
     [[nodiscard]] std::size_t quarantined() const { return quarantined_; }
     // For tests and the simulation's checker: every ticket in hand.
@@ -393,6 +397,7 @@ private:
     void on_undrain(StopDrain& stop);
     void cancel_for_drain();
     void finish_drain();
+    bool everything_committed();
 
     [[nodiscard]] bool broken([[maybe_unused]] Variant variant) const {
 #ifdef WA_BROKEN_VARIANTS
@@ -461,6 +466,9 @@ private:
 
     DrainPhase drain_ = DrainPhase::kNone;
     std::string drain_reason_;
+    bool drain_commits_timed_ = false;
+    bool drain_commits_overdue_ = false;
+    std::size_t left_uncommitted_ = 0;
 
     // For the registry's telemetry and /status.
     std::deque<std::pair<bool, std::int64_t>> recent_endings_;

@@ -586,6 +586,38 @@ class Leaving(Faults):
         self.assert_run_once([first, *waiting])
         self.end(other)
 
+    def leave_without_brokers(self, **more):
+        """Tickets end while no broker answers; a worker that is told to go then goes, and nothing of them is lost."""
+        worker = self.worker(SHUTDOWN_GRACE_SECONDS="5", KAFKA_SESSION_TIMEOUT_SECONDS="45", **more)
+        tickets = [self.noted(2) for _ in range(6)]
+        self.produce(tickets)
+        harness.wait_until(lambda: len(self.runs()) == 6, 20, 0.05)
+        self.kafka.freeze()
+        try:
+            harness.wait_until(lambda: len(self.journal()) == 12, 20, 0.1)
+            began = time.monotonic()
+            worker.terminate()
+            self.assertEqual(worker.wait(60), 75, "what had ended could not be written down")
+            self.assertLess(time.monotonic() - began, 45)
+        finally:
+            self.kafka.thaw()
+        harness.assert_nothing_left(self, [worker])
+        self.assertTrue(self.logged(worker, "drain_left_uncommitted"))
+        return tickets, self.worker(**more)
+
+    def test_brokers_that_do_not_answer_do_not_hold_up_the_end(self):
+        tickets, other = self.leave_without_brokers()
+        results = self.one_result_each(tickets, 40)
+        self.assertEqual({result["status"] for result in results.values()}, {"COMPLETED"})
+        self.wait_committed()
+        self.end(other)
+
+    def test_nor_do_they_without_transactions(self):
+        tickets, other = self.leave_without_brokers(KAFKA_DELIVERY="at_least_once")
+        harness.wait_until(lambda: {one["ticket_id"] for one in tickets} <= set(self.result_rows()), 40, 0.5)
+        self.wait_committed()
+        self.end(other)
+
 
 if __name__ == "__main__":
     unittest.main()

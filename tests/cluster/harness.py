@@ -154,9 +154,19 @@ class Kafka(Peer):
         name = f"{prefix}.{secrets.token_hex(4)}"
         settings = {key.replace("_", "."): str(value) for key, value in config.items()}
         new = kafka_admin.NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
-        self.admin().create_topics([new], request_timeout=30)[name].result(30)
+        wait_until(lambda: self._made(new), 30, 0.3)
         wait_until(lambda: self.partitions(name) == partitions, 15, 0.05)
         return name
+
+    def _made(self, topic):
+        """A broker that stood still takes a moment until it is trusted with partitions again."""
+        try:
+            self.admin().create_topics([topic], request_timeout=30)[topic.topic].result(30)
+        except confluent_kafka.KafkaException as refused:
+            if refused.args[0].code() == confluent_kafka.KafkaError.INVALID_REPLICATION_FACTOR:
+                return False
+            raise
+        return True
 
     def delete_topic(self, name):
         self.admin().delete_topics([name], request_timeout=30)[name].result(30)
@@ -455,9 +465,21 @@ class Worker(e2e.Worker):
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self, limit=60):
-        code = self.process.wait(limit)
+        """Its exit code. One that does not end in time is asked what it is doing."""
+        try:
+            code = self.process.wait(limit)
+        except subprocess.TimeoutExpired as late:
+            raise AssertionError(f"{self.name} still runs {limit} s later\n{self._what_it_does()}") from late
         self.exit_codes.append(code)
         return code
+
+    def _what_it_does(self):
+        lines = (self.folder / "log").read_text(errors="replace").splitlines()[-30:]
+        if shutil.which("gdb"):
+            stacks = subprocess.run(["gdb", "-p", str(self.process.pid), "-batch", "-ex", "thread apply all bt 12"],
+                                    text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
+            lines += [line for line in stacks.stdout.splitlines() if line.startswith(("#", "Thread"))]
+        return "\n".join(lines)
 
     def metrics(self):
         status, text = self.request("GET", "/metrics", token=False)

@@ -181,6 +181,7 @@ Result<void> Sink::make_producer() {
 
 CommitResult Sink::settle(const CommitBatch& batch) {
     alerts_.clear();
+    brokers_silent_ = false;
     const MonoTime began = parts_.clock.now();
     CommitResult result =
         parts_.options.delivery == Delivery::kExactlyOnce ? settle_exactly_once(batch) : settle_at_least_once(batch);
@@ -278,7 +279,7 @@ CommitResult Sink::settle_at_least_once(const CommitBatch& batch) {
     }
     if (!batch.offsets.empty()) {
         const PartitionList list = offsets_of(batch, parts_.options.tickets_topic);
-        const rd_kafka_resp_err_t code = parts_.commit_offsets(*list);
+        const rd_kafka_resp_err_t code = parts_.commit_offsets(*list, [this] { return stopping(); });
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR__NO_OFFSET) {
             result.status = CommitStatus::kAborted;
             result.error = to_error(code, "commit offsets");
@@ -449,6 +450,8 @@ void Sink::add_copy(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t ind
 bool Sink::topic_exists(const std::string& topic) {
     KnownTopic& known = topics_[topic];
     const MonoTime now = parts_.clock.now();
+    // Brokers that do not answer say nothing about the topic; the transaction finds out.
+    if (brokers_silent_ || stopping()) return known.as_of == MonoTime{} || known.exists;
     const Duration keep = known.exists ? kTopicKnown : kTopicMissing;
     if (known.as_of != MonoTime{} && now - known.as_of < keep) return known.exists;
     rd_kafka_topic_t* handle = rd_kafka_topic_new(producer_->raw(), topic.c_str(), nullptr);
@@ -463,8 +466,8 @@ bool Sink::topic_exists(const std::string& topic) {
         rd_kafka_metadata_destroy(metadata);
     }
     rd_kafka_topic_destroy(handle);
-    // Brokers that do not answer say nothing about the topic; the transaction finds out.
-    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? known.exists : true;
+    brokers_silent_ = code != RD_KAFKA_RESP_ERR_NO_ERROR;
+    return brokers_silent_ || known.exists;
 }
 
 std::vector<RejectedSettlement> Sink::without_target(const CommitBatch& batch,

@@ -56,7 +56,9 @@ public:
         std::function<std::optional<Ticket>(std::string_view payload)> decode_ticket;
         // Of the consumer that the offsets belong to; any thread.
         std::function<GroupMetadata()> group_metadata;
-        std::function<rd_kafka_resp_err_t(const rd_kafka_topic_partition_list_t&)> commit_offsets;
+        // Sink's thread; blocks until there is an answer or `give_up` says true.
+        std::function<rd_kafka_resp_err_t(const rd_kafka_topic_partition_list_t&, const std::function<bool()>& give_up)>
+            commit_offsets;
         // Loop.
         std::function<void(std::function<void(SinkRecovered)>)> committed_now;
         // Loop; null = none. For the header of what is written about a ticket; empty = no header.
@@ -147,6 +149,7 @@ private:
         MonoTime as_of{};
     };
     std::map<std::string, KnownTopic> topics_;
+    bool brokers_silent_ = false;  // in this batch: they did not say whether a topic is there
     // Delivered, and their offsets not yet committed (at_least_once): not sent again when the batch is.
     std::set<std::pair<Epoch, SourcePosition>> delivered_;
     std::map<std::string, MonoTime> alerted_;  // by ticket id

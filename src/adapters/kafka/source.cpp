@@ -16,6 +16,7 @@ constexpr std::size_t kBatch = 64;  // records taken from one partition in one t
 constexpr std::size_t kEventsATurn = 200;
 constexpr std::size_t kMaxTraceHeader = 512;
 constexpr int kRejoinAfterHeals = 2;
+constexpr Duration kCommitLimit = std::chrono::seconds(60);
 constexpr Duration kGiveUpInOrder = std::chrono::seconds(60);
 
 std::string_view bytes_of(const void* data, std::size_t size) {
@@ -763,10 +764,22 @@ GroupMetadata Source::group_metadata() const {
     return metadata;
 }
 
-rd_kafka_resp_err_t Source::commit(const rd_kafka_topic_partition_list_t& offsets) const {
+rd_kafka_resp_err_t Source::commit(const rd_kafka_topic_partition_list_t& offsets,
+                                   const std::function<bool()>& give_up) const {
     const auto consumer = client();
     if (!consumer || !group_metadata()) return RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
-    return rd_kafka_commit(consumer->raw(), &offsets, 0);
+    // The client's own call waits as long as it takes; an answer by queue may be given up.
+    const Queue answers(rd_kafka_queue_new(consumer->raw()));
+    if (const auto code = rd_kafka_commit_queue(consumer->raw(), &offsets, answers.get(), nullptr, nullptr);
+        code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return code;
+    const MonoTime end = parts_.clock.now() + kCommitLimit;
+    while (!give_up() && parts_.clock.now() < end) {
+        const Event event(rd_kafka_queue_poll(answers.get(), 200));
+        if (event && rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_OFFSET_COMMIT)
+            return rd_kafka_event_error(event.get());
+    }
+    return RD_KAFKA_RESP_ERR__TIMED_OUT;
 }
 
 void Source::committed_now(std::function<void(SinkRecovered)> answer) {

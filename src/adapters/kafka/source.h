@@ -66,8 +66,10 @@ public:
 
     // For commits: which member of which generation this is. Null while it is in no group (cluster-rule 2). Any thread.
     [[nodiscard]] GroupMetadata group_metadata() const;
-    // Commits offsets outside a transaction. Blocks: not on the loop.
-    [[nodiscard]] rd_kafka_resp_err_t commit(const rd_kafka_topic_partition_list_t& offsets) const;
+    // Commits offsets outside a transaction. Blocks, for a minute at most: not on the loop. `give_up` is asked
+    // meanwhile.
+    [[nodiscard]] rd_kafka_resp_err_t commit(const rd_kafka_topic_partition_list_t& offsets,
+                                             const std::function<bool()>& give_up) const;
     // What the brokers say is committed for the partitions that are ours now. Asks until it has an answer.
     void committed_now(std::function<void(SinkRecovered)> answer);
 
