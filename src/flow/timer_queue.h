@@ -19,7 +19,7 @@ enum class TimerKind : std::uint8_t {
     kTargetAgain,  // a held-back result may be tried again (rule 8)
     kLookup,
     kDrainGrace,
-    kDrainCommits,  // what is decided has had its time to be committed
+    kDrainCommits,    // what is decided has had its time to be committed
     kReleaseOverdue,  // a revoked partition has waited long enough for its attempts
 };
 
