@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import socket
 import sys
 import urllib.parse
 
@@ -129,19 +130,32 @@ class Server:
     """Listens on 127.0.0.1. `down` closes the port and breaks every connection; `up` opens the same port again."""
 
     def __init__(self, handler, port=0):
-        self.handler, self.port, self.connections, self.listener = handler, port, set(), None
+        self.handler, self.port, self.connections, self.socket, self.listener = handler, port, set(), None, None
+
+    def open_port(self):
+        """From here connections are taken; they are served once `up` has run."""
+        if self.socket is None:
+            self.socket = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+            self.socket.setblocking(False)
+            self.port = self.socket.getsockname()[1]
 
     async def up(self):
-        if self.listener is None:
-            loop = asyncio.get_running_loop()
-            self.listener = await loop.create_server(lambda: _Connection(self), "127.0.0.1", self.port, backlog=1024,
-                                                     reuse_address=True)
-            self.port = self.listener.sockets[0].getsockname()[1]
+        self.open_port()
+        if self.listener is not None:
+            return
+        opened = self.socket
+        listener = await asyncio.get_running_loop().create_server(lambda: _Connection(self), sock=opened, backlog=1024)
+        if self.socket is opened:
+            self.listener = listener
+        else:
+            listener.close()  # it was told to go down meanwhile
 
     def down(self):
         if self.listener is not None:
             self.listener.close()
-            self.listener = None
+        elif self.socket is not None:
+            self.socket.close()
+        self.socket = self.listener = None
         for connection in list(self.connections):
             connection.transport.abort()
 

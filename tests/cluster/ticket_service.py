@@ -263,6 +263,7 @@ class Service:
                 loop = asyncio.get_running_loop()
                 loop.call_later(mode["for_ms"] / 1000, lambda: loop.create_task(self.server.up()))
         else:
+            self.server.open_port()  # whoever asked for this may come back at once
             asyncio.get_running_loop().create_task(self.server.up())
 
 

@@ -150,7 +150,8 @@ TEST(Simulation, PromisesHoldInEveryHistory) {
     for (const auto& [seed, what] : failures)
         ADD_FAILURE() << "seed " << seed << ": " << what << "\n  replay: simulation_tests --seed=" << seed;
     std::printf("simulation: %llu steps\n", static_cast<unsigned long long>(steps));
-    if (seeds < 1000) return;  // too few to demand the rare branches
+    constexpr std::uint64_t kManySeeds = 5000;
+    if (seeds < kManySeeds) return;  // too few to demand the rare branches
     const auto rarest = std::min_element(std::begin(kSometimes), std::end(kSometimes),
                                          [&](const char* a, const char* b) { return marks[a] < marks[b]; });
     std::printf("simulation: rarest of %zu marks is %s, in %llu histories\n", std::size(kSometimes), *rarest,
