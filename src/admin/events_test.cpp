@@ -129,7 +129,7 @@ TEST(Events, UnknownIdsAreReset) {
 
 TEST(Events, ALaggingReaderIsResetAndSlowsNobody) {
     World world;
-    Listener lagging(world, "ticket", {}, 4096);
+    Listener lagging(world, "ticket", {}, 65'536);
     Listener brisk(world, "ticket");
     (void)lagging.next();
     (void)brisk.next();

@@ -92,8 +92,9 @@ class Flow(Cluster):
         second = [harness.ticket(["true"], parameters={"runtime": "local", "command": '["true"]'}) for _ in range(3)]
         self.kafka.produce_tickets(self.topics["tickets"], second, schema_id)
         self.one_result_each(first + second)
-        last = self.kafka.read_all(self.topics["results"])[-1]
-        self.assertEqual(dict(last.headers)["x-worker-format"], b"json-fallback")
+        forms = {record.key.decode(): dict(record.headers)["x-worker-format"]
+                 for record in self.kafka.read_all(self.topics["results"])}
+        self.assertEqual({forms[one["ticket_id"]] for one in second}, {b"json-fallback"})
 
     def test_an_unknown_schema_holds_up_its_partition_until_the_registry_answers(self):
         import avro_schemas
