@@ -5,16 +5,17 @@ STATE_DIR ?= $(CURDIR)/build/state
 HTTP_PORT ?= 0
 PROMETHEUS_PORT ?= 0
 
-.PHONY: help run test build bench bench-cluster endurance check format clean deps
+.PHONY: help run test build bench bench-cluster endurance storm check format clean deps
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     packages, release build, then the example project through worker-agents, live"
 	@echo "make test    packages, release build, every test"
 	@echo "make build   build/release/worker-agents"
-	@echo "make bench   the benchmarks, as a table"
-	@echo "make bench-cluster   tickets through a real Kafka broker, beside raw echoes and a peer"
+	@echo "make bench   the benchmarks, as tables"
+	@echo "make bench-cluster   of these: tickets through a real Kafka broker, beside raw echoes and a peer"
 	@echo "make endurance   three workers on real servers, five minutes of disturbances, then every promise is checked"
+	@echo "make storm   members that come and go every second, two minutes cooperative and two eager"
 	@echo "make check   all that CI checks (.ci/run)"
 	@echo "make format  clang-format over all sources"
 	@echo "make clean   remove build/"
@@ -43,6 +44,7 @@ bench: deps
 	@cmake --preset bench
 	@cmake --build --preset bench -j$(JOBS)
 	@scripts/run-bench build/bench
+	@$(MAKE) bench-cluster
 
 # TICKETS, SECONDS and MORE (further arguments of tests/cluster/endurance.py) may be given.
 TICKETS ?= 5000
@@ -51,6 +53,15 @@ endurance: build
 	@python="$$(tests/cluster/prepare | tail -n 1)" && tests/peers/prepare >/dev/null && \
 	    WA_BINARY='$(CURDIR)/build/release/worker-agents' "$$python" -B tests/cluster/endurance.py \
 	    --tickets '$(TICKETS)' --seconds '$(SECONDS)' --avro $(MORE)
+
+# Members that come and go every second, for STORM_SECONDS each with cooperative and with eager assignment.
+STORM_SECONDS ?= 120
+storm: build
+	@python="$$(tests/cluster/prepare | tail -n 1)" && tests/peers/prepare >/dev/null && \
+	    for assignment in cooperative-sticky range; do \
+	        echo "assignment: $$assignment" && WA_BINARY='$(CURDIR)/build/release/worker-agents' "$$python" -B \
+	        tests/cluster/storm.py --tickets 1000 --seconds '$(STORM_SECONDS)' --assignment "$$assignment" || exit 1; \
+	    done
 
 # ROUNDS and RECORDS may be given.
 ROUNDS ?= 3

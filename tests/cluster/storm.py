@@ -3,7 +3,9 @@
 Method: two workers stay; beside them others join, leave by SIGTERM and die by kill -9, one of it every second, for the
 time given. The rest is as in endurance.py.
 
-    storm.py [--tickets N] [--seconds T] [--seed S]
+    storm.py [--tickets N] [--seconds T] [--seed S] [--assignment cooperative-sticky|range|roundrobin]
+
+`make storm` runs two minutes with cooperative assignment and two with eager; without arguments it is the short test.
 """
 
 import argparse
@@ -48,13 +50,14 @@ class Storm(Run):
 
 
 class Short(unittest.TestCase):
-    options = argparse.Namespace(tickets=150, seconds=30, seed=None)
+    options = argparse.Namespace(tickets=150, seconds=30, seed=None, assignment="cooperative-sticky")
 
     def test_members_that_come_and_go_every_second(self):
         harness.need_binary()
         seed = self.options.seed if self.options.seed is not None else int(time.time())
         print(f"seed {seed}")
-        violations = Storm(Cluster(self, 2), self.options.tickets, self.options.seconds, seed).run(self)
+        cluster = Cluster(self, 2, settings={"KAFKA_ASSIGNMENT_STRATEGY": self.options.assignment})
+        violations = Storm(cluster, self.options.tickets, self.options.seconds, seed).run(self)
         self.assertEqual(violations[:50], [], f"{len(violations)} violations, seed {seed}")
 
 
@@ -63,6 +66,7 @@ def main():
     parser.add_argument("--tickets", type=int, default=Short.options.tickets)
     parser.add_argument("--seconds", type=float, default=Short.options.seconds)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--assignment", default=Short.options.assignment)
     Short.options, rest = parser.parse_known_args()
     unittest.main(argv=[sys.argv[0], *rest])
 
