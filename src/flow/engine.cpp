@@ -215,9 +215,9 @@ TicketView Engine::view(const TicketRecord& record) const {
     if (record.node != kNoSlot) result.ticket_id = index_.at(record.node).id;
     result.state = record.state;
     result.attempt = record.attempts_made;
-    if (record.trace) {
-        result.trace.traceparent = record.trace->first;
-        result.trace.tracestate = record.trace->second;
+    if (record.headers) {
+        result.trace.traceparent = record.headers->traceparent;
+        result.trace.tracestate = record.headers->tracestate;
     }
     if (record.active && record.active->ticket) {
         const Ticket& ticket = *record.active->ticket;

@@ -166,6 +166,11 @@ private:
     using NodeId = DependencyIndex::NodeId;
     static constexpr Slot kNoSlot = DependencyIndex::kNoSlot;
 
+    struct RecordHeaders {
+        std::string traceparent;
+        std::string tracestate;
+        std::string others;
+    };
     struct Step {
         EpochMillis at = 0;
         State from = State::kReceived;
@@ -213,9 +218,8 @@ private:
         SourcePosition position;
         SourcePosition origin;
         Epoch epoch = 0;
-        std::unique_ptr<std::string> key;  // only where it is not the ticket's id
-        // traceparent and tracestate of the record; null when it had none.
-        std::unique_ptr<std::pair<std::string, std::string>> trace;
+        std::unique_ptr<std::string> key;        // only where it is not the ticket's id
+        std::unique_ptr<RecordHeaders> headers;  // null when it had none
         std::string payload;
         EpochMillis timestamp = 0;
         EpochMillis admitted_at = 0;

@@ -33,9 +33,9 @@ void Engine::on_record(Record& record) {
     entry.epoch = record.epoch;
     entry.key = std::make_unique<std::string>(std::move(record.key));
     entry.payload = std::move(record.payload);
-    if (!record.traceparent.empty()) {
-        entry.trace = std::make_unique<std::pair<std::string, std::string>>(std::move(record.traceparent),
-                                                                            std::move(record.tracestate));
+    if (!record.traceparent.empty() || !record.other_headers.empty()) {
+        entry.headers = std::make_unique<RecordHeaders>(RecordHeaders{
+            std::move(record.traceparent), std::move(record.tracestate), std::move(record.other_headers)});
     }
     entry.timestamp = record.timestamp;
     entry.admitted_at = ports_.clock.wall_now();

@@ -480,7 +480,11 @@ void Engine::requeue(Slot slot, std::string reason) {
     settlement.payload = record.payload;
     settlement.timestamp = record.timestamp;
     settlement.requeue_round = record.requeue_round + 1;
-    if (record.trace) std::tie(settlement.traceparent, settlement.tracestate) = *record.trace;
+    if (record.headers) {
+        settlement.traceparent = record.headers->traceparent;
+        settlement.tracestate = record.headers->tracestate;
+        settlement.other_headers = record.headers->others;
+    }
     settlement.deliveries = record.deliveries;
     into_outbox(slot, std::move(settlement), std::move(reason));
 }

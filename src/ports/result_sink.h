@@ -75,6 +75,7 @@ struct Settlement {
     EpochMillis timestamp = 0;  // of the original record: kRequeue
     std::string traceparent;    // of the original record: kRequeue
     std::string tracestate;     // the same
+    std::string other_headers;  // the same
     std::uint32_t requeue_round = 0;
     std::int32_t deliveries = 0;         // kRequeue: the count of rule 4 travels with the copy
     std::optional<Ticket> compensation;  // goes into the same transaction (rule 10)

@@ -48,6 +48,8 @@ struct Record {
     bool run_again = false;
     std::string traceparent{};  // headers of that name; empty = none
     std::string tracestate{};
+    // The record's other headers, packed as the source likes; the engine does not look into them. They go on a copy.
+    std::string other_headers{};
     Priority priority = Priority::kNormal;  // as far as the source knows it; the engine goes by the ticket itself
 };
 

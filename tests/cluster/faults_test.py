@@ -549,7 +549,7 @@ class Waiting(Faults):
                              (original.partition, original.timestamp, original.value))
             have = dict(copy.headers)
             self.assertEqual(have["x-worker-origin-offset"], str(original.offset).encode())
-            self.assertEqual(have.get("traceparent"), headers[0][1])
+            self.assertEqual((have.get("traceparent"), have.get("x-neural-hive-note")), (headers[0][1], b"keep"))
         self.end(worker)
 
 

@@ -1,8 +1,10 @@
 #include "adapters/kafka/headers.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
+#include <cstring>
 #include <limits>
 
 namespace wa::kafka {
@@ -12,6 +14,29 @@ bool same_name(std::string_view a, std::string_view b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
         return std::tolower(static_cast<unsigned char>(x)) == std::tolower(static_cast<unsigned char>(y));
     });
+}
+
+constexpr std::array<const char*, 6> kGivenAnew{kTraceparent,  kTracestate,   kOriginPartition,
+                                                kOriginOffset, kRequeueRound, kDeliveries};
+
+// A length (-1 = null), then so many bytes.
+void append_part(std::string& out, std::optional<std::string_view> part) {
+    const std::int32_t size = part ? static_cast<std::int32_t>(part->size()) : -1;
+    out.append(reinterpret_cast<const char*>(&size), sizeof size);
+    if (part) out.append(*part);
+}
+
+bool take_part(std::string_view& in, std::optional<std::string_view>& part) {
+    std::int32_t size = 0;
+    if (in.size() < sizeof size) return false;
+    std::memcpy(&size, in.data(), sizeof size);
+    in.remove_prefix(sizeof size);
+    part.reset();
+    if (size == -1) return true;
+    if (size < 0 || static_cast<std::size_t>(size) > in.size()) return false;
+    part = in.substr(0, static_cast<std::size_t>(size));
+    in.remove_prefix(static_cast<std::size_t>(size));
+    return true;
 }
 
 }  // namespace
@@ -49,6 +74,53 @@ void HeaderList::add(const char* name, std::string_view value) {
 
 void HeaderList::add(const char* name, std::int64_t value) {
     add(name, std::to_string(value));
+}
+
+void HeaderList::add(const std::string& name, std::optional<std::string_view> value) {
+    rd_kafka_header_add(headers_.get(), name.c_str(), -1, value ? value->data() : nullptr,
+                        value ? static_cast<ssize_t>(value->size()) : 0);
+}
+
+CarriedHeaders pack_headers(const rd_kafka_headers_t* headers) {
+    CarriedHeaders carried;
+    if (headers == nullptr) return carried;
+    const char* name = nullptr;
+    const void* value = nullptr;
+    std::size_t size = 0;
+    for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+         ++i) {
+        const std::string_view text(name);
+        if (std::any_of(kGivenAnew.begin(), kGivenAnew.end(), [&](const char* each) { return same_name(text, each); }))
+            continue;
+        if (carried.packed.size() + text.size() + size + 2 * sizeof(std::int32_t) > kMostCarried) {
+            carried.cut = true;
+            continue;
+        }
+        append_part(carried.packed, text);
+        append_part(carried.packed, value == nullptr
+                                        ? std::nullopt
+                                        : std::optional(std::string_view(static_cast<const char*>(value), size)));
+    }
+    return carried;
+}
+
+void add_packed(HeaderList& headers, std::string_view packed) {
+    while (!packed.empty()) {
+        std::optional<std::string_view> name;
+        std::optional<std::string_view> value;
+        if (!take_part(packed, name) || !name || !take_part(packed, value)) return;
+        headers.add(std::string(*name), value);
+    }
+}
+
+bool has_packed(std::string_view packed, std::string_view name) {
+    while (!packed.empty()) {
+        std::optional<std::string_view> each;
+        std::optional<std::string_view> value;
+        if (!take_part(packed, each) || !each || !take_part(packed, value)) return false;
+        if (same_name(*each, name)) return true;
+    }
+    return false;
 }
 
 std::optional<ResultOrigin> result_origin(const HeaderView& headers) {

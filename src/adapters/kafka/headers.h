@@ -53,6 +53,8 @@ public:
     [[nodiscard]] std::optional<std::string_view> text(std::string_view name) const;
     // Digits only, within the range of the type; anything else counts as not there.
     [[nodiscard]] std::optional<std::int64_t> number(std::string_view name) const;
+    // Null when there are none.
+    [[nodiscard]] const rd_kafka_headers_t* raw() const { return headers_; }
 
 private:
     const rd_kafka_headers_t* headers_ = nullptr;
@@ -63,12 +65,27 @@ public:
     HeaderList() : headers_(rd_kafka_headers_new(8)) {}
     void add(const char* name, std::string_view value);
     void add(const char* name, std::int64_t value);
+    // A value that is null is not the same as an empty one.
+    void add(const std::string& name, std::optional<std::string_view> value);
     // Gives them away, to a message that takes them over when it is taken.
     [[nodiscard]] rd_kafka_headers_t* release() { return headers_.release(); }
 
 private:
     Owned<rd_kafka_headers_t> headers_;
 };
+
+// The headers of a record that are its producer's own: all but those that a copy gets anew (trace context, what
+// x-worker-origin-*, x-worker-requeue-round and x-worker-deliveries say). Empty when there are none; not more than
+// kMostCarried bytes, `cut` says whether there were more.
+struct CarriedHeaders {
+    std::string packed;
+    bool cut = false;
+};
+inline constexpr std::size_t kMostCarried = 16 * 1024;
+[[nodiscard]] CarriedHeaders pack_headers(const rd_kafka_headers_t* headers);
+// Adds what pack_headers() made, in its order. Of anything else nothing is added that does not lie within it.
+void add_packed(HeaderList& headers, std::string_view packed);
+[[nodiscard]] bool has_packed(std::string_view packed, std::string_view name);
 
 // What a result's headers say about its source.
 struct ResultOrigin {

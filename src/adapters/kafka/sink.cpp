@@ -436,13 +436,15 @@ void Sink::add_copy(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t ind
     entry->value = settlement.payload;
     entry->timestamp = settlement.timestamp;
     entry->is_copy = true;
+    // First what its producer gave it: of two headers of one name the last one counts.
+    add_packed(entry->headers, settlement.other_headers);
     entry->headers.add(kOriginPartition, static_cast<std::int64_t>(settlement.origin.partition));
     entry->headers.add(kOriginOffset, settlement.origin.offset);
     if (!settlement.traceparent.empty()) entry->headers.add(kTraceparent, settlement.traceparent);
     if (!settlement.tracestate.empty()) entry->headers.add(kTracestate, settlement.tracestate);
     entry->headers.add(kRequeueRound, static_cast<std::int64_t>(settlement.requeue_round));
     entry->headers.add(kDeliveries, static_cast<std::int64_t>(settlement.deliveries));
-    entry->headers.add(kSource, "worker-agents");
+    if (!has_packed(settlement.other_headers, kSource)) entry->headers.add(kSource, "worker-agents");
     out.push_back(std::move(entry));
 }
 
