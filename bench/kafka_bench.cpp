@@ -332,11 +332,11 @@ public:
         options_.transactional_id = group;
         options_.agent_id = "bench";
         options_.delivery = exactly_once ? kafka::Delivery::kExactlyOnce : kafka::Delivery::kAtLeastOnce;
-        results_ = must(kafka::ResultsReader::make(
-            loop_, clock_, options_, listener_,
-            [](std::string_view) -> std::optional<kafka::DecodedEnding> { return std::nullopt; },
-            {[this](EndingSeen ending) { feed(std::move(ending)); },
-             [this](ResultsReaderCaughtUp caught_up) { feed(caught_up); }}));
+        results_ = must(
+            kafka::ResultsReader::make(loop_, clock_, options_, listener_,
+                                       [](std::string_view, const kafka::EndingDecoded& done) { done(std::nullopt); },
+                                       {[this](EndingSeen ending) { feed(std::move(ending)); },
+                                        [this](ResultsReaderCaughtUp caught_up) { feed(caught_up); }}));
         source_ = must(kafka::Source::make(
             {loop_, clock_, options_, listener_, *results_,
              [this](kafka::SourceInput input) { std::visit([this](auto& value) { feed(std::move(value)); }, input); },

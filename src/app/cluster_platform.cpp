@@ -246,7 +246,9 @@ Result<void> ClusterPlatform::open() {
 
 Result<void> ClusterPlatform::connect() {
     WA_TRY(results_, kafka::ResultsReader::make(parts_.loop, parts_.clock, options_, *listener_,
-                                                [this](std::string_view payload) { return codec_->ending(payload); },
+                                                [this](std::string_view payload, kafka::EndingDecoded done) {
+                                                    codec_->ending(payload, std::move(done));
+                                                },
                                                 {[this](EndingSeen ending) { parts_.feed(std::move(ending)); },
                                                  [this](ResultsReaderCaughtUp caught_up) { parts_.feed(caught_up); }}));
     WA_TRY(source_, kafka::Source::make({parts_.loop, parts_.clock, options_, *listener_, *results_,

@@ -15,6 +15,16 @@ Failure poison(std::string message) {
     return Failure(make_error(ErrorCode::kMalformed, Retry::kNever, Fault::kInput, "ticket", std::move(message)));
 }
 
+constexpr std::size_t kMaxResultSchemas = 1000;
+constexpr std::size_t kMaxVerdictsWaiting = 1000;
+
+std::optional<kafka::DecodedEnding> verdict_of(const std::optional<AvroVerdictReader>& reader, std::string_view body) {
+    if (!reader) return std::nullopt;
+    auto verdict = reader->read(body);
+    if (!verdict || !*verdict) return std::nullopt;
+    return kafka::DecodedEnding{(*verdict)->completed, std::move((*verdict)->error)};
+}
+
 }  // namespace
 
 MessageCodec::MessageCodec(ResultsFormat format, std::string subject) : format_(format), subject_(std::move(subject)) {}
@@ -28,6 +38,11 @@ void MessageCodec::use(Schemas* schemas) {
 void MessageCodec::refresh() {
     if (schemas_ == nullptr) return;
     if (const auto id = schemas_->published(subject_)) result_schema_ = *id;
+    constexpr int kCallsBetweenTries = 5;
+    if (++refreshed_ % kCallsBetweenTries != 0) return;
+    for (auto& [id, verdicts] : verdicts_) {
+        if (!verdicts.waiting.empty()) ask_for_verdicts(id, verdicts);
+    }
 }
 
 void MessageCodec::learn(const SchemaAnswer& answer) {
@@ -87,11 +102,47 @@ Result<Ticket> MessageCodec::decode(std::string_view payload) const {
     return decode_ticket_avro(*reader->tickets, framed->body);
 }
 
-std::optional<kafka::DecodedEnding> MessageCodec::ending(std::string_view payload) const {
-    if (detect_format(payload) != ValueFormat::kJson) return std::nullopt;
-    const Result<ExecutionResult> result = parse_result(payload);
-    if (!result) return std::nullopt;
-    return kafka::DecodedEnding{result->success, result->error_message};
+void MessageCodec::ending(std::string_view payload, kafka::EndingDecoded done) {
+    if (detect_format(payload) == ValueFormat::kJson) {
+        const Result<ExecutionResult> result = parse_result(payload);
+        if (!result) return done(std::nullopt);
+        return done(kafka::DecodedEnding{result->success, result->error_message});
+    }
+    const auto framed = detect_format(payload) == ValueFormat::kAvro ? unframe(payload) : std::nullopt;
+    if (!framed || schemas_ == nullptr) return done(std::nullopt);
+    if (!verdicts_.contains(framed->schema_id) && verdicts_.size() >= kMaxResultSchemas) return done(std::nullopt);
+    Verdicts& verdicts = verdicts_[framed->schema_id];
+    if (!verdicts.known) {
+        if (const auto text = schemas_->find(framed->schema_id))
+            learn_verdicts(SchemaAnswer{framed->schema_id, SchemaState::kFound, text, {}, {}});
+    }
+    if (verdicts.known) return done(verdict_of(verdicts.reader, framed->body));
+    if (verdicts_waiting_ >= kMaxVerdictsWaiting) return done(std::nullopt);  // the ticket service answers for it
+    ++verdicts_waiting_;
+    verdicts.waiting.emplace_back(framed->body, std::move(done));
+    ask_for_verdicts(framed->schema_id, verdicts);
+}
+
+void MessageCodec::ask_for_verdicts(SchemaId id, Verdicts& verdicts) {
+    if (std::exchange(verdicts.asking, true)) return;
+    schemas_->fetch(id, [this, alive = std::weak_ptr<bool>(alive_)](const SchemaAnswer& answer) {
+        if (alive.expired()) return;
+        verdicts_[answer.id].asking = false;
+        // Unreachable: refresh() asks again.
+        if (answer.state != SchemaState::kUnreachable) learn_verdicts(answer);
+    });
+}
+
+void MessageCodec::learn_verdicts(const SchemaAnswer& answer) {
+    Verdicts& verdicts = verdicts_[answer.id];
+    verdicts.known = true;
+    if (answer.state == SchemaState::kFound) {
+        if (auto made = AvroVerdictReader::make(*answer.text)) verdicts.reader = std::move(*made);
+    }
+    auto waiting = std::exchange(verdicts.waiting, {});
+    verdicts_waiting_ -= waiting.size();
+    for (auto& [body, done] : waiting)
+        done(verdict_of(verdicts.reader, body));
 }
 
 kafka::EncodedResult MessageCodec::encode(const ExecutionResult& result) const {

@@ -1,7 +1,7 @@
 // Between bytes on Kafka and what the engine knows: JSON or framed Avro in, Avro or JSON out (contract/tickets.md 3.3,
 // 3.4). Schemas come from the registry and are kept for good: they never change under their id.
 //
-// Threading: readable() and refresh() on the loop; everything else from any thread.
+// Threading: use(), readable(), ending() and refresh() on the loop; everything else from any thread.
 #pragma once
 
 #include <atomic>
@@ -13,10 +13,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "adapters/kafka/results_reader.h"
 #include "adapters/kafka/sink.h"
 #include "base/error.h"
+#include "core/codec/avro_result.h"
 #include "core/codec/avro_ticket.h"
 #include "core/ticket/result.h"
 #include "core/ticket/ticket.h"
@@ -38,10 +41,11 @@ public:
     // False: the schema of this message is being asked for; `again` is called when it is worth another look.
     [[nodiscard]] bool readable(std::string_view payload, std::function<void()> again);
     [[nodiscard]] Result<Ticket> decode(std::string_view payload) const;
-    // Of a result that others wrote.
-    [[nodiscard]] std::optional<kafka::DecodedEnding> ending(std::string_view payload) const;
+    // Of a result that others wrote. A schema that is not known yet is asked for; some results wait for theirs.
+    void ending(std::string_view payload, kafka::EndingDecoded done);
     [[nodiscard]] kafka::EncodedResult encode(const ExecutionResult& result) const;
-    // Looks whether the id of our schema is known by now.
+    // Looks whether the id of our schema is known by now, and asks again, once in five calls, for schemas that results
+    // of others wait for. To be called a few times a second.
     void refresh();
     // Results that had to be JSON, since the start.
     [[nodiscard]] std::uint64_t json_fallbacks() const { return fallbacks_; }
@@ -52,13 +56,25 @@ private:
         std::optional<AvroTicketReader> tickets;
         std::string why_not;
     };
+    // Results of others under one schema: how to read them (null: nobody can), and those that wait for it.
+    struct Verdicts {
+        std::optional<AvroVerdictReader> reader;
+        bool known = false;
+        bool asking = false;
+        std::vector<std::pair<std::string, kafka::EndingDecoded>> waiting;  // bodies
+    };
     void learn(const SchemaAnswer& answer);
+    void ask_for_verdicts(SchemaId id, Verdicts& verdicts);
+    void learn_verdicts(const SchemaAnswer& answer);
 
     ResultsFormat format_;
     std::string subject_;
     Schemas* schemas_ = nullptr;
     mutable std::mutex mutex_;
     std::map<SchemaId, std::shared_ptr<const Reader>> readers_;
+    std::map<SchemaId, Verdicts> verdicts_;
+    std::size_t verdicts_waiting_ = 0;
+    unsigned refreshed_ = 0;
     std::atomic<std::int64_t> result_schema_{-1};
     mutable std::atomic<std::uint64_t> fallbacks_{0};
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -9,6 +9,7 @@ import unittest
 
 import confluent_kafka
 
+import avro_schemas
 import flow_test
 import harness
 
@@ -448,6 +449,40 @@ class Dependencies(Faults):
         self.assert_run_once([*before, *after])
         self.assertEqual(self.runs()[never["ticket_id"]], 0)
         self.end(other)
+
+
+class ResultsOfOthers(Faults):
+    """Another implementation works in the same group: its results are Avro and have no headers."""
+
+    def foreign_results(self, registry, *endings):
+        schema_id = registry.register(f"{self.topics['results']}-value", avro_schemas.RESULT)
+        rows = []
+        for one, status in endings:
+            good = status == "COMPLETED"
+            result = {"ticket_id": one["ticket_id"], "status": status,
+                      "result": {"success": good, "output": {}, "metadata": {}, "logs": []},
+                      "error_message": None if good else "exit code 1", "actual_duration_ms": 5, "agent_id": "another",
+                      "timestamp": int(time.time() * 1000), "schema_version": 1}
+            rows.append((avro_schemas.frame(schema_id, avro_schemas.PARSED_RESULT, result), one["ticket_id"].encode(), None))
+        self.kafka.produce(self.topics["results"], rows)
+
+    def test_their_results_end_dependencies_and_are_not_repeated(self):
+        registry = harness.peer(self, harness.SchemaRegistry())
+        good, bad = self.noted(), self.noted()
+        self.foreign_results(registry, (good, "COMPLETED"))
+        worker = self.worker(KAFKA_SCHEMA_REGISTRY_URL=registry.url, EXECUTION_TICKET_SERVICE_URL="http://127.0.0.1:9")
+        after, never = self.noted(dependencies=[good["ticket_id"]]), self.noted(dependencies=[bad["ticket_id"]])
+        self.produce([after])
+        harness.wait_until(lambda: self.runs()[after["ticket_id"]] == 1, 40, 0.2)
+        self.produce([good, never])
+        self.foreign_results(registry, (bad, "FAILED"))  # newer than the ticket that needs it: it counts
+        self.wait_committed(40)
+        rows = self.result_rows()
+        self.assertEqual([result["agent_id"] for _, result in rows[good["ticket_id"]]], ["another"])
+        self.assertEqual(rows[never["ticket_id"]][0][1]["status"], "FAILED")
+        self.assert_run_once([after])
+        self.assertEqual([self.runs()[one["ticket_id"]] for one in (good, bad, never)], [0, 0, 0])
+        self.end(worker)
 
 
 class AtLeastOnce(Faults):

@@ -40,7 +40,7 @@ TEST(Headers, ACopyHasWhatTheProducerGave) {
                     {"tenant", "green"},
                     {"empty", ""},
                     {"nothing", std::nullopt},
-                    {"bytes", {"\0\xff", 2}},
+                    {"bytes", std::string("\0\xff", 2)},
                     {"", "no name"},
                     {"x-neural-hive-user-id", "u-1"}};
     EXPECT_EQ(through(rows), rows);

@@ -17,6 +17,7 @@ constexpr EpochMillis kRecent = 120'000;
 constexpr Duration kLookAgain = std::chrono::minutes(1);
 constexpr std::size_t kMaxLookedBack = 200'000;
 constexpr std::size_t kMaxDetail = 200;
+constexpr Duration kSchemaPatience = std::chrono::seconds(10);
 
 std::string_view bytes_of(const void* data, std::size_t size) {
     return data == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(data), size);
@@ -205,15 +206,12 @@ void ResultsReader::take(const rd_kafka_message_t& message) {
     const auto origin = result_origin(headers);
     const bool ours = origin && origin->topic == options_.tickets_topic;
     if (ours) remember(*origin);
-    auto ending = ending_of(message, headers, key);
-    if (!ending) return;
-    if (ours) remember_recent(origin->position.partition, *ending);
-    outputs_.ending(std::move(*ending));
+    tell_ending(message, headers, key, ours ? std::optional(origin->position.partition) : std::nullopt);
 }
 
-std::optional<EndingSeen> ResultsReader::ending_of(const rd_kafka_message_t& message, const HeaderView& headers,
-                                                   std::string_view key) const {
-    if (key.empty()) return std::nullopt;
+void ResultsReader::tell_ending(const rd_kafka_message_t& message, const HeaderView& headers, std::string_view key,
+                                std::optional<PartitionId> our_partition) {
+    if (key.empty()) return;
     EndingSeen ending;
     ending.ticket_id = std::string(key);
     rd_kafka_timestamp_type_t kind = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
@@ -221,14 +219,31 @@ std::optional<EndingSeen> ResultsReader::ending_of(const rd_kafka_message_t& mes
     if (const auto status = headers.text(kStatus)) {
         ending.completed = *status == "COMPLETED";
         if (!ending.completed) ending.detail = std::string(*status);
-    } else {
-        auto decoded = decode_(bytes_of(message.payload, message.len));
-        if (!decoded) return std::nullopt;
+        return tell(std::move(ending), our_partition);
+    }
+    const MonoTime since = clock_.now();
+    undecoded_.push_back(since);
+    decode_(bytes_of(message.payload, message.len), [this, since, our_partition, ending = std::move(ending),
+                                                     alive = std::weak_ptr<bool>(alive_)](auto decoded) mutable {
+        if (alive.expired()) return;
+        undecoded_.erase(std::find(undecoded_.begin(), undecoded_.end(), since));
+        if (!decoded) return;
         ending.completed = decoded->completed;
         ending.detail = std::move(decoded->detail);
-    }
+        tell(std::move(ending), our_partition);
+    });
+}
+
+void ResultsReader::tell(EndingSeen ending, std::optional<PartitionId> our_partition) {
     if (ending.detail.size() > kMaxDetail) ending.detail.resize(kMaxDetail);
-    return ending;
+    if (our_partition) remember_recent(*our_partition, ending);
+    outputs_.ending(std::move(ending));
+}
+
+// What cannot be read yet is waited for as if it had not been read, for a while: a registry that stays away must not
+// hold everything up.
+bool ResultsReader::waits_for_schemas() const {
+    return !undecoded_.empty() && clock_.now() - undecoded_.front() < kSchemaPatience;
 }
 
 void ResultsReader::remember(const ResultOrigin& origin) {
@@ -332,7 +347,7 @@ void ResultsReader::ends_known(MonoTime asked_at, const std::map<PartitionId, Of
 }
 
 void ResultsReader::check_caught_up() {
-    if (!begun_ || reading_older_ || ends_as_of_ == MonoTime::min()) return;
+    if (!begun_ || reading_older_ || ends_as_of_ == MonoTime::min() || waits_for_schemas()) return;
     std::int64_t behind = 0;
     for (const auto& [id, position] : positions_) {
         if (position.end < 0) return;
@@ -471,7 +486,7 @@ void ResultsReader::serve_look_back() {
         if (const auto origin = result_origin(headers); origin && origin->topic == options_.tickets_topic)
             remember(*origin);
         if (!pass.ids.empty() && !pass.ids.contains(std::string(key))) continue;
-        if (auto ending = ending_of(*message, headers, key)) outputs_.ending(std::move(*ending));
+        tell_ending(*message, headers, key, std::nullopt);
         if (alive.expired()) return;
     }
     const bool over = std::all_of(pass.next.begin(), pass.next.end(),

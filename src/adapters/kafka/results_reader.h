@@ -30,13 +30,15 @@
 
 namespace wa::kafka {
 
-// How a result ended its ticket, read from its bytes: for results of others, whose headers do not say it. nullopt = it
-// cannot be read.
+// How a result ended its ticket, read from its bytes: for results of others, whose headers do not say it. `done` is
+// called once: within the call, or later on the loop when it takes a schema to read it; with nullopt when it cannot be
+// read.
 struct DecodedEnding {
     bool completed = false;
     std::string detail;
 };
-using DecodeEnding = std::function<std::optional<DecodedEnding>(std::string_view payload)>;
+using EndingDecoded = std::function<void(std::optional<DecodedEnding>)>;
+using DecodeEnding = std::function<void(std::string_view payload, EndingDecoded done)>;
 
 class ResultsReader {
 public:
@@ -112,8 +114,10 @@ private:
     void finish_look_back();
     void remember(const ResultOrigin& origin);
     void remember_recent(PartitionId partition, const EndingSeen& ending);
-    [[nodiscard]] std::optional<EndingSeen> ending_of(const rd_kafka_message_t& message, const HeaderView& headers,
-                                                      std::string_view key) const;
+    void tell_ending(const rd_kafka_message_t& message, const HeaderView& headers, std::string_view key,
+                     std::optional<PartitionId> our_partition);
+    void tell(EndingSeen ending, std::optional<PartitionId> our_partition);
+    [[nodiscard]] bool waits_for_schemas() const;
 
     boost::asio::io_context& loop_;
     const Clock& clock_;
@@ -146,7 +150,8 @@ private:
     std::unordered_map<std::string, MonoTime> looked_back_;
     std::unique_ptr<LookBack> look_back_;
     bool looking_back_starts_ = false;
-    bool reading_older_ = false;  // what older tickets need is being read: until then nothing is caught up
+    bool reading_older_ = false;      // what older tickets need is being read: until then nothing is caught up
+    std::deque<MonoTime> undecoded_;  // since when endings wait for a schema
     int seconds_ = 0;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -1,5 +1,8 @@
 #include "core/codec/avro_result.h"
 
+#include <utility>
+
+#include "core/codec/avro_schemas.h"
 #include "core/codec/avro_write.h"
 
 namespace wa {
@@ -48,6 +51,24 @@ std::string encode_result_avro(const ExecutionResult& result, std::uint32_t sche
     writer.integer(result.timestamp);
     writer.integer(result.schema_version);
     return out;
+}
+
+Result<AvroVerdictReader> AvroVerdictReader::make(std::string_view writer_schema) {
+    WA_TRY(const AvroSchema reader, AvroSchema::parse(result_schema_text()));
+    WA_TRY(const AvroSchema writer, AvroSchema::parse(writer_schema));
+    WA_TRY(AvroResolver resolver, AvroResolver::make(writer, reader));
+    return AvroVerdictReader(std::move(resolver));
+}
+
+Result<std::optional<ResultVerdict>> AvroVerdictReader::read(std::string_view body) const {
+    WA_TRY(const boost::json::value value, resolver_.decode(body));
+    const boost::json::object& fields = value.as_object();
+    const boost::json::string& status = fields.at("status").as_string();
+    if (status != "COMPLETED" && status != "FAILED") return std::optional<ResultVerdict>();
+    ResultVerdict verdict;
+    verdict.completed = status == "COMPLETED";
+    if (const auto* text = fields.at("error_message").if_string()) verdict.error = std::string(*text);
+    return std::optional(std::move(verdict));
 }
 
 }  // namespace wa

@@ -123,5 +123,43 @@ TEST(AvroResult, BothEncodingsSayTheSame) {
     EXPECT_TRUE(good);
 }
 
+Result<std::optional<ResultVerdict>> verdict_of(const std::string& message, std::string_view schema) {
+    const auto reader = AvroVerdictReader::make(schema);
+    if (!reader) return Failure(reader.error());
+    return reader->read(unframe(message)->body);
+}
+
+TEST(AvroVerdict, SaysHowTheTicketEnded) {
+    ExecutionResult result = sample();
+    const auto completed = verdict_of(encode_result_avro(result, 1), result_schema_text());
+    ASSERT_TRUE(completed && *completed);
+    EXPECT_TRUE((*completed)->completed);
+    result.success = false;
+    result.error_message = "exit code 2";
+    const auto failed = verdict_of(encode_result_avro(result, 1), result_schema_text());
+    ASSERT_TRUE(failed && *failed);
+    EXPECT_FALSE((*failed)->completed);
+    EXPECT_EQ((*failed)->error, "exit code 2");
+}
+
+// The index of the status follows the ticket's id.
+TEST(AvroVerdict, OneThatStillRunsIsNoEnding) {
+    std::string message = encode_result_avro(sample(), 1);
+    const std::size_t status = 5 + 1 + sample().ticket_id.size();
+    ASSERT_EQ(message.at(status), 0);
+    message[status] = 4;  // RUNNING, as a zigzag number
+    const auto verdict = verdict_of(message, result_schema_text());
+    ASSERT_TRUE(verdict);
+    EXPECT_FALSE(verdict->has_value());
+}
+
+TEST(AvroVerdict, WhatIsNoResultIsAnError) {
+    EXPECT_FALSE(AvroVerdictReader::make(ticket_schema_text()));
+    EXPECT_FALSE(AvroVerdictReader::make("{"));
+    const std::string message = encode_result_avro(sample(), 1);
+    for (std::size_t size = 5; size < message.size(); ++size)
+        EXPECT_FALSE(verdict_of(message.substr(0, size), result_schema_text())) << size;
+}
+
 }  // namespace
 }  // namespace wa

@@ -1,0 +1,131 @@
+#include "app/message_codec.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <vector>
+
+#include "core/codec/avro_result.h"
+#include "core/codec/avro_schemas.h"
+#include "core/codec/result_json.h"
+
+namespace wa::app {
+namespace {
+
+class FakeSchemas final : public Schemas {
+public:
+    std::shared_ptr<const std::string> find(SchemaId id) override {
+        const auto found = known.find(id);
+        return found == known.end() ? nullptr : found->second;
+    }
+    void fetch(SchemaId id, std::function<void(const SchemaAnswer&)> done) override {
+        asked.emplace_back(id, std::move(done));
+    }
+    void publish(std::string, std::string) override {}
+    std::optional<SchemaId> published(std::string_view) const override { return std::nullopt; }
+
+    void answer(SchemaState state) {
+        const auto [id, done] = std::exchange(asked, {}).at(0);
+        const auto text =
+            state == SchemaState::kFound ? std::make_shared<const std::string>(result_schema_text()) : nullptr;
+        done(SchemaAnswer{id, state, text, "because", {}});
+    }
+
+    std::map<SchemaId, std::shared_ptr<const std::string>> known;
+    std::vector<std::pair<SchemaId, std::function<void(const SchemaAnswer&)>>> asked;
+};
+
+ExecutionResult failure() {
+    ExecutionResult result;
+    result.ticket_id = "t";
+    result.error_message = "exit code 2";
+    return result;
+}
+
+class ForeignResults : public ::testing::Test {
+protected:
+    ForeignResults() { codec.use(&schemas); }
+    void ask(const std::string& payload) {
+        codec.ending(payload, [this](std::optional<kafka::DecodedEnding> ending) { endings.push_back(ending); });
+    }
+
+    FakeSchemas schemas;
+    MessageCodec codec{ResultsFormat::kAuto, "results-value"};
+    std::vector<std::optional<kafka::DecodedEnding>> endings;
+    const std::string avro = encode_result_avro(failure(), 7);
+};
+
+TEST_F(ForeignResults, JsonIsReadAtOnceAndGarbageIsNothing) {
+    ask(write_result(failure()));
+    ask("garbage");
+    ask("{");
+    ask("");
+    ASSERT_EQ(endings.size(), 4U);
+    ASSERT_TRUE(endings[0]);
+    EXPECT_FALSE(endings[0]->completed);
+    EXPECT_EQ(endings[0]->detail, "exit code 2");
+    EXPECT_FALSE(endings[1] || endings[2] || endings[3]);
+    EXPECT_TRUE(schemas.asked.empty());
+}
+
+TEST_F(ForeignResults, AvroWaitsForItsSchemaWhichIsAskedForOnce) {
+    ask(avro);
+    ask(avro);
+    EXPECT_TRUE(endings.empty());
+    ASSERT_EQ(schemas.asked.size(), 1U);
+    EXPECT_EQ(schemas.asked[0].first, 7U);
+    schemas.answer(SchemaState::kFound);
+    ask(avro);
+    ASSERT_EQ(endings.size(), 3U);
+    for (const auto& ending : endings) {
+        ASSERT_TRUE(ending);
+        EXPECT_EQ(ending->detail, "exit code 2");
+    }
+    EXPECT_TRUE(schemas.asked.empty());
+}
+
+TEST_F(ForeignResults, ASchemaAtHandIsNotAskedFor) {
+    schemas.known[7] = std::make_shared<const std::string>(result_schema_text());
+    ask(avro);
+    ASSERT_EQ(endings.size(), 1U);
+    EXPECT_TRUE(endings[0]);
+}
+
+TEST_F(ForeignResults, ARegistryThatIsAwayIsAskedAgain) {
+    ask(avro);
+    schemas.answer(SchemaState::kUnreachable);
+    EXPECT_TRUE(endings.empty());
+    for (int i = 0; i < 5; ++i)
+        codec.refresh();
+    ASSERT_EQ(schemas.asked.size(), 1U);
+    schemas.answer(SchemaState::kFound);
+    ASSERT_EQ(endings.size(), 1U);
+    EXPECT_TRUE(endings[0]);
+}
+
+TEST_F(ForeignResults, WhatNobodyKnowsIsNoEnding) {
+    ask(avro);
+    schemas.answer(SchemaState::kNotFound);
+    ask(avro);
+    ASSERT_EQ(endings.size(), 2U);
+    EXPECT_FALSE(endings[0] || endings[1]);
+}
+
+TEST_F(ForeignResults, NotMoreThanAThousandWait) {
+    for (int i = 0; i < 1001; ++i)
+        ask(avro);
+    ASSERT_EQ(endings.size(), 1U);
+    EXPECT_FALSE(endings[0]);
+    schemas.answer(SchemaState::kFound);
+    EXPECT_EQ(endings.size(), 1001U);
+}
+
+TEST_F(ForeignResults, WithoutARegistryAvroIsNoEnding) {
+    codec.use(nullptr);
+    ask(avro);
+    ASSERT_EQ(endings.size(), 1U);
+    EXPECT_FALSE(endings[0]);
+}
+
+}  // namespace
+}  // namespace wa::app
