@@ -73,7 +73,9 @@ class BadMetadata(ValueError):
 
 def finished_in_metadata(committed, text):
     """Offsets above the committed one that a commit's metadata calls finished; empty text: none. Written from the
-    format's description, not from its code: "1r" runs or "1b" bitmap, then base64url of: flags, body, delivery counts."""
+    format's description, not from its code: "1r" runs or "1b" bitmap, then base64url of: flags, body, delivery
+    counts; behind it "@" and the id of the topic."""
+    text = text.partition("@")[0]
     if not text:
         return set()
     if not re.fullmatch(r"1[rb][A-Za-z0-9_-]+", text):

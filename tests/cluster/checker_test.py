@@ -150,6 +150,8 @@ class Checker(unittest.TestCase):
 
     def test_the_finished_set_of_the_metadata(self):
         self.assertEqual(checker.finished_in_metadata(10, ""), set())
+        self.assertEqual(checker.finished_in_metadata(10, "@uXr5/Q+wSv6a1jZQ0zJ0wA"), set())
+        self.assertEqual(checker.finished_in_metadata(10, metadata("r", 1, 1, 1, 0) + "@uXr5/Q+wSv6a1jZQ0zJ0wA"), {11})
         self.assertEqual(checker.finished_in_metadata(10, metadata("r", 2, 1, 2, 3, 1, 0)), {11, 12, 16})
         self.assertEqual(checker.finished_in_metadata(10, metadata("b", 1, 0b01000110, 0)), {11, 12, 16})
         self.assertEqual(checker.finished_in_metadata(10, metadata("r", 1, 0x80, 0x01, 2, 0, flags=1)), {138, 139})

@@ -328,6 +328,34 @@ class Topics(Faults):
         self.assert_run_once(old + new)
         self.end(worker)
 
+    def test_what_was_committed_late_for_the_old_topic_does_not_count_for_the_new_one(self):
+        """As by a worker that ends in the moment between the new topic's making and its noticing."""
+        worker = self.worker()
+        old = [self.noted() for _ in range(12)]
+        self.produce(old)
+        self.one_result_each(old)
+        self.wait_committed()
+        self.end(worker)
+        late = self.kafka.committed(self.group, self.topics["tickets"])
+        self.assertEqual(len({text.partition("@")[2] for _, text in late.values()}), 1, late)
+        self.delete_topic(self.topics["tickets"])
+        self.make_topic(self.topics["tickets"], 6)
+        new = [self.noted() for _ in range(24)]
+        self.produce(new)
+        self.commit_as_stranger(late)
+        worker.start()
+        self.one_result_each(old + new, 30)
+        self.wait_committed()
+        self.assert_run_once(old + new)
+        self.assertTrue(self.logged(worker, "made anew"))
+        # What the same topic's commits say does count.
+        self.end(worker)
+        other = self.worker()
+        self.wait_all_assigned(1)
+        self.assert_run_once(old + new)
+        self.assertFalse(self.logged(other, "made anew"))
+        self.end(other)
+
     def test_partitions_are_added_to_tickets_and_results(self):
         worker = self.worker(KAFKA_AUTO_OFFSET_RESET="latest")
         first = [self.noted() for _ in range(6)]
@@ -601,7 +629,7 @@ class Leaving(Faults):
         harness.assert_nothing_left(self, [worker])
         committed = self.kafka.committed(self.group, self.topics["tickets"])
         self.assertEqual({offset for offset, _ in committed.values()}, {0})
-        flags = {base64.urlsafe_b64decode(text[2:] + "==")[0] for _, text in committed.values()}
+        flags = {base64.urlsafe_b64decode(text.partition("@")[0][2:] + "==")[0] for _, text in committed.values()}
         self.assertEqual(flags, {1}, "the owner let go in good order")
         other = self.worker()
         results = self.one_result_each([*running, *waiting], 35)

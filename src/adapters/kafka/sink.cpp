@@ -7,6 +7,7 @@
 #include <boost/json/serialize.hpp>
 #include <utility>
 
+#include "adapters/kafka/commit_metadata.h"
 #include "core/codec/dead_letter_json.h"
 #include "core/codec/text.h"
 
@@ -38,6 +39,7 @@ SinkTraits Sink::traits() const {
     SinkTraits traits;
     traits.wants_offsets = true;
     traits.keeps_attempts = false;
+    traits.metadata_limit -= kTopicMarkBytes;
     return traits;
 }
 
@@ -554,17 +556,18 @@ Sink::Verdict Sink::produce(std::vector<std::unique_ptr<Outgoing>>& out, std::ve
     return {fatal ? Step::kFatal : Step::kAbort, std::move(trouble), false};
 }
 
-PartitionList Sink::offsets_of(const CommitBatch& batch, const std::string& topic) {
+PartitionList Sink::offsets_of(const CommitBatch& batch, const std::string& topic) const {
     PartitionList list(rd_kafka_topic_partition_list_new(static_cast<int>(batch.offsets.size())));
     for (const PartitionCommit& commit : batch.offsets) {
         rd_kafka_topic_partition_t* row =
             rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), commit.partition);
         row->offset = commit.offset;
-        if (commit.metadata.empty()) continue;
+        const std::string metadata = mark_topic(commit.metadata, topic_id_);
+        if (metadata.empty()) continue;
         // The list frees it with the client's own allocator.
-        row->metadata = rd_kafka_mem_malloc(nullptr, commit.metadata.size() + 1);
-        std::copy_n(commit.metadata.c_str(), commit.metadata.size() + 1, static_cast<char*>(row->metadata));
-        row->metadata_size = commit.metadata.size();
+        row->metadata = rd_kafka_mem_malloc(nullptr, metadata.size() + 1);
+        std::copy_n(metadata.c_str(), metadata.size() + 1, static_cast<char*>(row->metadata));
+        row->metadata_size = metadata.size();
     }
     return list;
 }

@@ -121,7 +121,7 @@ private:
     Verdict send_offsets(const CommitBatch& batch);
     Verdict commit_transaction();
     Verdict abort_transaction();
-    [[nodiscard]] static PartitionList offsets_of(const CommitBatch& batch, const std::string& topic);
+    [[nodiscard]] PartitionList offsets_of(const CommitBatch& batch, const std::string& topic) const;
     Verdict judge(ClientError error, std::string_view what);
     [[nodiscard]] bool stopping() const;
 

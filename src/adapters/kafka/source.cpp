@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "adapters/kafka/commit_metadata.h"
 #include "adapters/kafka/headers.h"
 
 namespace wa::kafka {
@@ -257,6 +258,7 @@ void Source::ask_about_offsets() {
         if (!current()) return;
         if (!committed) return again(committed.error());
         pending_->committed = std::move(*committed);
+        forget_other_topics(pending_->committed);
         admin_->offsets(topic, lows, [this, current, again, topic, ends](auto low) {
             if (!current()) return;
             if (!low) return again(low.error());
@@ -269,6 +271,19 @@ void Source::ask_about_offsets() {
             });
         });
     });
+}
+
+// What was committed for a topic of the same name that is gone says nothing about this one.
+void Source::forget_other_topics(std::map<PartitionId, CommittedOffset>& committed) {
+    for (auto& [id, entry] : committed) {
+        MarkedMetadata read = read_mark(entry.metadata);
+        entry.metadata = std::move(read.text);
+        if (read.topic_id.empty() || read.topic_id == pending_->topic_id) continue;
+        parts_.listener.loss_suspected(id, "offset " + std::to_string(entry.offset) + " was committed for an earlier " +
+                                               parts_.options.tickets_topic + ": the topic was made anew");
+        group_had_commits_ = true;
+        entry = {};
+    }
 }
 
 // Where reading starts. What was committed and does not lie within the log any more is a sign of loss (cluster-rule
@@ -811,8 +826,11 @@ void Source::committed_now(std::function<void(SinkRecovered)> answer) {
         for (const auto& [id, entry] : *committed) {
             const auto epoch = epochs.find(id);
             if (epoch == epochs.end()) continue;
-            recovered.partitions.push_back(
-                RecoveredPartition{id, epoch->second, std::max<Offset>(0, entry.offset), entry.metadata});
+            MarkedMetadata read = read_mark(entry.metadata);
+            const bool of_another = !read.topic_id.empty() && read.topic_id != topic_id_;
+            recovered.partitions.push_back(RecoveredPartition{id, epoch->second,
+                                                              of_another ? 0 : std::max<Offset>(0, entry.offset),
+                                                              of_another ? std::string() : std::move(read.text)});
         }
         answer(std::move(recovered));
     });

@@ -136,6 +136,7 @@ private:
     void on_revoke(const rd_kafka_topic_partition_list_t& list);
     void ask_about_pending();
     void ask_about_offsets();
+    void forget_other_topics(std::map<PartitionId, CommittedOffset>& committed);
     void ask_again(const Error& error, std::uint64_t generation);
     void look_at_topic();
     void topic_made_anew(std::string why);
