@@ -90,6 +90,21 @@ Configuration::Configuration(const Options& options, std::string_view client_nam
     if (!security.key_location.empty()) set("ssl.key.location", security.key_location);
 }
 
+Configuration Configuration::of_reader(const Options& options, std::string_view client_name, int kilobytes) {
+    Configuration conf(options, client_name);
+    conf.set("group.id", options.group);  // named, because assigning needs a name
+    conf.set("enable.auto.commit", "false");
+    conf.set("enable.auto.offset.store", "false");
+    conf.set("isolation.level", "read_committed");
+    conf.set("auto.offset.reset", "earliest");
+    conf.set("enable.partition.eof", "true");
+    conf.set("fetch.wait.max.ms", "100");
+    conf.set("fetch.queue.backoff.ms", "10");
+    conf.set("queued.min.messages", "2000");
+    conf.set("queued.max.messages.kbytes", std::to_string(kilobytes));
+    return conf;
+}
+
 Configuration& Configuration::set(const char* name, const std::string& value) {
     std::array<char, 512> why{};
     if (rd_kafka_conf_set(conf_.get(), name, value.c_str(), why.data(), why.size()) != RD_KAFKA_CONF_OK &&

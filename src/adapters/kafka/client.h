@@ -50,6 +50,9 @@ using GroupMetadata = Owned<rd_kafka_consumer_group_metadata_t>;
 class Configuration {
 public:
     Configuration(const Options& options, std::string_view client_name);
+    // Of a consumer that assigns itself what it reads, committed records only: it never joins a group, commits nothing.
+    // `kilobytes` are kept of what was fetched and not read, for each partition.
+    static Configuration of_reader(const Options& options, std::string_view client_name, int kilobytes);
     Configuration& set(const char* name, const std::string& value);
     [[nodiscard]] rd_kafka_conf_t* raw() { return conf_.get(); }
 

@@ -195,19 +195,9 @@ void DeadLetterTopic::hang_up() {
 }
 
 Result<std::unique_ptr<Client>> DeadLetterTopic::make_consumer(const char* name) {
-    Configuration conf(options_, name);
-    // Named, because assigning needs a name; it never joins a group and commits nothing.
-    conf.set("group.id", options_.group);
-    conf.set("enable.auto.commit", "false");
-    conf.set("enable.auto.offset.store", "false");
-    conf.set("isolation.level", "read_committed");
-    conf.set("auto.offset.reset", "earliest");
-    conf.set("enable.partition.eof", "true");
-    conf.set("fetch.wait.max.ms", "100");
-    conf.set("fetch.queue.backoff.ms", "10");
-    conf.set("queued.min.messages", "1000");
-    conf.set("queued.max.messages.kbytes", "2048");
-    WA_TRY(auto client, Client::make(RD_KAFKA_CONSUMER, std::move(conf), listener_));
+    constexpr int kKilobytes = 2048;  // a letter may be as large as that
+    WA_TRY(auto client,
+           Client::make(RD_KAFKA_CONSUMER, Configuration::of_reader(options_, name, kKilobytes), listener_));
     rd_kafka_poll_set_consumer(client->raw());
     return client;
 }

@@ -52,19 +52,8 @@ ResultsReader::~ResultsReader() {
 }
 
 Result<std::unique_ptr<Client>> ResultsReader::make_client(std::string_view name) const {
-    Configuration conf(options_, name);
-    // Named, because assigning needs a name; it never joins a group and commits nothing.
-    conf.set("group.id", options_.group);
-    conf.set("enable.auto.commit", "false");
-    conf.set("enable.auto.offset.store", "false");
-    conf.set("isolation.level", "read_committed");
-    conf.set("auto.offset.reset", "earliest");
-    conf.set("enable.partition.eof", "true");
-    conf.set("fetch.wait.max.ms", "100");
-    conf.set("fetch.queue.backoff.ms", "10");
-    conf.set("queued.min.messages", "2000");
-    conf.set("queued.max.messages.kbytes", "1024");
-    return Client::make(RD_KAFKA_CONSUMER, std::move(conf), listener_);
+    constexpr int kKilobytes = 1024;
+    return Client::make(RD_KAFKA_CONSUMER, Configuration::of_reader(options_, name, kKilobytes), listener_);
 }
 
 Result<void> ResultsReader::open() {
