@@ -185,6 +185,7 @@ public:
         if (settlement.kind == SettlementKind::kDeadLetter && settlement.dead_letter.reason == "decode_error")
             platform_.metrics_.consumer_error("decode");
     }
+    void repeat_known_to_leases(const TicketView& /*ticket*/) override { platform_.metrics_.cache_hit(); }
     void commit_finished(const CommitResult& result, std::size_t /*settlements*/, Duration /*took*/) override {
         if (result.status != CommitStatus::kCommitted) platform_.metrics_.consumer_error("commit");
     }
@@ -198,7 +199,11 @@ class ClusterPlatform::Tickets final : public TicketService {
 public:
     explicit Tickets(ClusterPlatform& platform) : platform_(platform) {}
     void update_status(StatusUpdate update) override {
-        if (HttpTicketService* service = platform_.services_->tickets()) service->update_status(std::move(update));
+        HttpTicketService* const service = platform_.services_->tickets();
+        if (service == nullptr) return;
+        // Endings are told of after the ticket's span, retries long after it.
+        if (platform_.tracing_) update.cause = platform_.tracing_->context_of(update.ticket_id);
+        service->update_status(std::move(update));
     }
     void lookup(std::vector<std::string> ticket_ids) override {
         platform_.results_->look_back(ticket_ids);
@@ -228,11 +233,12 @@ Result<void> ClusterPlatform::open() {
     dead_letters_ = std::make_unique<kafka::DeadLetterTopic>(options_, parts_.clock, *listener_);
     codec_ = std::make_unique<MessageCodec>(results_format(parts_.settings.text("KAFKA_RESULTS_FORMAT")),
                                             options_.results_topic + "-value");
-    services_ = std::make_unique<ClusterServices>(
-        parts_, metrics_, [this](DependencyStatuses statuses) { parts_.feed(std::move(statuses)); });
+    WA_TRY(tracing_, Tracing::make(parts_, metrics_));
+    services_ =
+        std::make_unique<ClusterServices>(parts_, metrics_, tracing_ ? &tracing_->calls() : nullptr,
+                                          [this](DependencyStatuses statuses) { parts_.feed(std::move(statuses)); });
     WA_CHECKED(services_->open());
     codec_->use(services_->schemas());
-    WA_TRY(tracing_, Tracing::make(parts_, metrics_));
     parts_.health.add_readiness("kafka", [this]() -> std::optional<std::string> {
         const std::lock_guard lock(seen_mutex_);
         if (!seen_.connected) return not_connected(seen_.trouble, seen_.trouble_detail, options_.brokers);

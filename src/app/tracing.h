@@ -1,4 +1,5 @@
-// Traces of tickets, from the settings: what is recorded and where it goes (contract/metrics.md 7).
+// Traces of tickets and of calls to other services, from the settings: what is recorded and where it goes
+// (contract/metrics.md 7).
 //
 // Threading: the loop.
 #pragma once
@@ -8,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "adapters/tracing/call_tracer.h"
 #include "adapters/tracing/otlp_exporter.h"
 #include "adapters/tracing/ticket_tracer.h"
 #include "app/platform.h"
@@ -21,7 +23,11 @@ public:
     static Result<std::unique_ptr<Tracing>> make(const PlatformParts& parts, observability::PlatformMetrics& metrics);
     ~Tracing();
 
-    [[nodiscard]] FlowObserver& observer() { return *tracer_; }
+    [[nodiscard]] FlowObserver& observer() { return *tickets_; }
+    // For the clients of other services.
+    [[nodiscard]] CallWatch& calls() { return *calls_; }
+    // What work for a ticket belongs to; nothing when it is not in hand.
+    [[nodiscard]] std::optional<TraceContext> context_of(std::string_view ticket_id) const;
     // For the header of what is written about a ticket; empty when it is not in hand.
     [[nodiscard]] std::string traceparent_of(std::string_view ticket_id) const;
     void flush(Duration limit, std::function<void()> done) { exporter_->flush(limit, std::move(done)); }
@@ -29,11 +35,13 @@ public:
 
 private:
     class Listener;
-    Tracing();
+    explicit Tracing(const Clock& clock);
 
     std::unique_ptr<Listener> listener_;
     std::unique_ptr<OtlpExporter> exporter_;
-    std::unique_ptr<TicketTracer> tracer_;
+    tracing::SpanTime time_;
+    std::unique_ptr<TicketTracer> tickets_;
+    std::unique_ptr<CallTracer> calls_;
 };
 
 }  // namespace wa::app
