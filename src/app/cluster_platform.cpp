@@ -165,6 +165,7 @@ public:
     void dead_letter_written(std::string_view /*reason*/, std::string_view /*task_type*/, Duration took) override {
         platform_.metrics_.dead_letter_published(took);
     }
+    void dead_letter_failed() override { platform_.metrics_.dead_letter_failed(); }
     void alert_written(std::string_view task_type) override { platform_.metrics_.alert_sent(task_type); }
     void transaction_failed(std::string_view kind, const Error& error) override {
         platform_.metrics_.transaction_failed(kind);
@@ -202,7 +203,7 @@ public:
         HttpTicketService* const service = platform_.services_->tickets();
         if (service == nullptr) return;
         // Endings are told of after the ticket's span, retries long after it.
-        if (platform_.tracing_) update.cause = platform_.tracing_->context_of(update.ticket_id);
+        update.cause = platform_.tracing_->context_of(update.ticket_id);
         service->update_status(std::move(update));
     }
     void lookup(std::vector<std::string> ticket_ids) override {
@@ -234,9 +235,8 @@ Result<void> ClusterPlatform::open() {
     codec_ = std::make_unique<MessageCodec>(results_format(parts_.settings.text("KAFKA_RESULTS_FORMAT")),
                                             options_.results_topic + "-value");
     WA_TRY(tracing_, Tracing::make(parts_, metrics_));
-    services_ =
-        std::make_unique<ClusterServices>(parts_, metrics_, tracing_ ? &tracing_->calls() : nullptr,
-                                          [this](DependencyStatuses statuses) { parts_.feed(std::move(statuses)); });
+    services_ = std::make_unique<ClusterServices>(
+        parts_, metrics_, tracing_->calls(), [this](DependencyStatuses statuses) { parts_.feed(std::move(statuses)); });
     WA_CHECKED(services_->open());
     codec_->use(services_->schemas());
     parts_.health.add_readiness("kafka", [this]() -> std::optional<std::string> {
@@ -288,7 +288,7 @@ Result<void> ClusterPlatform::connect() {
         },
         [this](auto answer) { source_->committed_now(std::move(answer)); }};
     sink.topic_id = [this] { return source_->topic_id(); };
-    if (tracing_) sink.traceparent = [this](std::string_view ticket_id) { return tracing_->traceparent_of(ticket_id); };
+    sink.traceparent = [this](std::string_view ticket_id) { return tracing_->traceparent_of(ticket_id); };
     sink_ = std::make_unique<kafka::Sink>(std::move(sink));
     tickets_ = std::make_unique<Tickets>(*this);
     return {};
@@ -325,9 +325,7 @@ TicketLeases* ClusterPlatform::leases() {
 }
 
 std::vector<FlowObserver*> ClusterPlatform::observers() {
-    std::vector<FlowObserver*> observers{counting_.get(), &services_->telemetry()};
-    if (tracing_) observers.push_back(&tracing_->observer());
-    return observers;
+    return {counting_.get(), &services_->telemetry(), &tracing_->observer()};
 }
 
 // A status that the last owner could not say any more is said by whoever takes the partition over (cluster-rule 9).
@@ -372,7 +370,7 @@ bool ClusterPlatform::renew_connections() {
 void ClusterPlatform::every_moment() {
     codec_->refresh();
     services_->look();
-    if (tracing_) metrics_.span_queue(tracing_->stats().waiting);
+    metrics_.span_queue(tracing_->waiting());
     for (; json_fallbacks_ < codec_->json_fallbacks(); ++json_fallbacks_)
         metrics_.json_instead_of_avro();
     {
@@ -400,10 +398,8 @@ void ClusterPlatform::leave(std::function<void()> done) {
     certificates_.reset();
     // What the commits brought about is told first; leaving the group lets others take the partitions over.
     services_->leave(kLeaveServices, [this, done = std::move(done)]() mutable {
-        source_->close(kLeaveGroup, [this, done = std::move(done)]() mutable {
-            if (!tracing_) return done();
-            tracing_->flush(kLeaveTraces, std::move(done));
-        });
+        source_->close(kLeaveGroup,
+                       [this, done = std::move(done)]() mutable { tracing_->flush(kLeaveTraces, std::move(done)); });
     });
 }
 

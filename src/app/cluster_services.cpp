@@ -150,7 +150,7 @@ private:
     ClusterServices& owner_;
 };
 
-ClusterServices::ClusterServices(const PlatformParts& parts, observability::PlatformMetrics& metrics, CallWatch* watch,
+ClusterServices::ClusterServices(const PlatformParts& parts, observability::PlatformMetrics& metrics, CallWatch& watch,
                                  std::function<void(DependencyStatuses)> deliver)
     : parts_(parts), metrics_(metrics), watch_(watch), deliver_(std::move(deliver)), leaving_(parts.loop) {}
 
@@ -173,7 +173,7 @@ Result<void> ClusterServices::open_tickets() {
     if (!settings.has("EXECUTION_TICKET_SERVICE_URL")) return {};
     http::ClientOptions client;
     client.user_agent = user_agent();
-    client.watch = watch_;
+    client.watch = &watch_;
     client.tls = {settings.flag("TICKET_API_TLS_VERIFY"), settings.text("TICKET_API_CA_BUNDLE"),
                   settings.text("TICKET_API_CLIENT_CERT"), settings.text("TICKET_API_CLIENT_KEY")};
     ticket_client_ = std::make_unique<http::Client>(parts_.loop, parts_.clock, std::move(client));
@@ -193,7 +193,7 @@ Result<void> ClusterServices::open_schemas() {
     if (!settings.has("KAFKA_SCHEMA_REGISTRY_URL")) return {};
     http::ClientOptions client;
     client.user_agent = user_agent();
-    client.watch = watch_;
+    client.watch = &watch_;
     schema_client_ = std::make_unique<http::Client>(parts_.loop, parts_.clock, std::move(client));
     SchemaRegistryOptions options;
     options.base_url = settings.text("KAFKA_SCHEMA_REGISTRY_URL");
@@ -223,7 +223,7 @@ void ClusterServices::open_registry() {
     options.channel.tls_options.client_key = settings.text("SERVICE_REGISTRY_CLIENT_KEY");
     options.channel.tls_options.server_name = settings.text("SERVICE_REGISTRY_SERVER_NAME");
     options.heartbeat_interval = settings.duration("HEARTBEAT_INTERVAL_SECONDS");
-    options.watch = watch_;
+    options.watch = &watch_;
     options.registration_tries = static_cast<std::int32_t>(settings.integer("REGISTRATION_RETRY_MAX_ATTEMPTS"));
     registry_listener_ = std::make_unique<RegistryListener>(*this);
     registry_ = std::make_unique<GrpcRegistry>(parts_.loop, parts_.clock, parts_.random, *registry_listener_,
@@ -250,7 +250,7 @@ Result<void> ClusterServices::open_redis() {
     }
     RedisLeasesOptions options;
     options.worker = parts_.agent_id;
-    options.watch = watch_;
+    options.watch = &watch_;
     lease_listener_ = std::make_unique<LeaseListener>(*this);
     leases_ = std::make_unique<RedisTicketLeases>(parts_.loop, parts_.clock, parts_.random, std::move(address),
                                                   std::move(options), *lease_listener_);

@@ -112,8 +112,8 @@ Tracing::Tracing(const Clock& clock) : time_(clock) {}
 Tracing::~Tracing() = default;
 
 Result<std::unique_ptr<Tracing>> Tracing::make(const PlatformParts& parts, observability::PlatformMetrics& metrics) {
-    if (parts.settings.flag("OTEL_SDK_DISABLED")) return nullptr;
     std::unique_ptr<Tracing> tracing(new Tracing(parts.clock));
+    if (parts.settings.flag("OTEL_SDK_DISABLED")) return tracing;
     WA_TRY(Sampler sampler,
            Sampler::parse(parts.settings.text("OTEL_TRACES_SAMPLER"), parts.settings.text("OTEL_TRACES_SAMPLER_ARG")));
     tracing->listener_ = std::make_unique<Listener>(parts, metrics);
@@ -128,8 +128,23 @@ Result<std::unique_ptr<Tracing>> Tracing::make(const PlatformParts& parts, obser
     return tracing;
 }
 
+FlowObserver& Tracing::observer() {
+    if (tickets_) return *tickets_;
+    return passage_;
+}
+
+CallWatch& Tracing::calls() {
+    if (calls_) return *calls_;
+    return passage_;
+}
+
 std::optional<TraceContext> Tracing::context_of(std::string_view ticket_id) const {
-    return tickets_->context_of(ticket_id);
+    return tickets_ ? tickets_->context_of(ticket_id) : passage_.context_of(ticket_id);
+}
+
+void Tracing::flush(Duration limit, std::function<void()> done) {
+    if (!exporter_) return done();
+    exporter_->flush(limit, std::move(done));
 }
 
 std::string Tracing::traceparent_of(std::string_view ticket_id) const {

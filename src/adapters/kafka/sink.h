@@ -111,7 +111,9 @@ private:
     void add_result(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement) const;
     void add_dead_letter(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement);
     void add_copy(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement) const;
+    void add_trace(HeaderList& headers, std::size_t index) const;
     void add_origin(HeaderList& headers, std::size_t index, const Settlement& settlement) const;
+    void tell_if_dead_letter(const Outgoing& entry) const;
     [[nodiscard]] bool topic_exists(const std::string& topic);
     [[nodiscard]] std::vector<RejectedSettlement> without_target(const CommitBatch& batch,
                                                                  const std::vector<std::unique_ptr<Outgoing>>& out);
