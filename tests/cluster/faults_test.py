@@ -220,7 +220,7 @@ class Repeats(Faults):
         redis.command("SET", f"ticket:processed:{one['ticket_id']}", "1")  # as another implementation says it
         self.produce([one])
         hits = "worker_agent_idempotency_cache_hits_total"
-        harness.wait_until(lambda: worker.metrics().value(hits) == 1, 20, 0.3)
+        self.assertTrue(harness.wait_until(lambda: worker.metrics().value(hits) == 1, 20, 0.3))
         self.one_result_each([one], 60)
         self.assertEqual(worker.metrics().value(hits), 1, "once for the record, however often it was asked for")
         self.end(worker)
@@ -270,7 +270,8 @@ class Targets(Faults):
         self.one_result_each(tickets, 20)
         self.assertEqual(self.kafka.committed(self.group, self.topics["tickets"])[0][0], 0)
         failed = {"error_type": "all_retries_exhausted"}
-        harness.wait_until(lambda: worker.metrics().value("worker_agent_dlq_publish_errors_total", **failed) >= 3, 20, 0.3)
+        self.assertTrue(harness.wait_until(
+            lambda: worker.metrics().value("worker_agent_dlq_publish_errors_total", **failed) >= 3, 20, 0.3))
         self.make_topic(self.topics["dead"], 3)
         harness.wait_until(lambda: len(self.letters()) == 3, 25, 0.3)
         self.wait_committed()
