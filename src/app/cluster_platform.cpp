@@ -288,7 +288,7 @@ Result<void> ClusterPlatform::connect() {
         },
         [this](auto answer) { source_->committed_now(std::move(answer)); }};
     sink.topic_id = [this] { return source_->topic_id(); };
-    sink.traceparent = [this](std::string_view ticket_id) { return tracing_->traceparent_of(ticket_id); };
+    sink.trace = [this](std::string_view ticket_id) { return tracing_->headers_of(ticket_id); };
     sink_ = std::make_unique<kafka::Sink>(std::move(sink));
     tickets_ = std::make_unique<Tickets>(*this);
     return {};

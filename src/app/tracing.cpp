@@ -147,9 +147,10 @@ void Tracing::flush(Duration limit, std::function<void()> done) {
     exporter_->flush(limit, std::move(done));
 }
 
-std::string Tracing::traceparent_of(std::string_view ticket_id) const {
-    const auto context = context_of(ticket_id);
-    return context ? traceparent(*context) : std::string();
+CarriedHeaders Tracing::headers_of(std::string_view ticket_id) const {
+    CarriedHeaders headers;
+    if (const auto context = context_of(ticket_id)) tracing::carry_context(*context, headers);
+    return headers;
 }
 
 }  // namespace wa::app

@@ -30,8 +30,8 @@ public:
     [[nodiscard]] CallWatch& calls();
     // What work for a ticket belongs to; nothing when it is not in hand.
     [[nodiscard]] std::optional<TraceContext> context_of(std::string_view ticket_id) const;
-    // For the header of what is written about a ticket; empty when it is not in hand.
-    [[nodiscard]] std::string traceparent_of(std::string_view ticket_id) const;
+    // For what is written about a ticket; nothing when it is not in hand.
+    [[nodiscard]] CarriedHeaders headers_of(std::string_view ticket_id) const;
     void flush(Duration limit, std::function<void()> done);
     // Spans that wait to be exported.
     [[nodiscard]] std::size_t waiting() const { return exporter_ ? exporter_->stats().waiting : 0; }

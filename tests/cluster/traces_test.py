@@ -137,6 +137,7 @@ class Traces(flow_test.Cluster):
         self.assertEqual(said(without), {("", "")})
         headers = {record.key.decode(): dict(record.headers) for record in self.kafka.read_all(self.topics["results"])}
         self.assertEqual(headers[with_trace["ticket_id"]]["traceparent"], came.encode())
+        self.assertEqual(headers[with_trace["ticket_id"]]["tracestate"], b"vendor=1")
         self.assertNotIn("traceparent", headers[without["ticket_id"]])
 
     def test_alerts_and_dead_letters_carry_the_trace_too(self):

@@ -42,10 +42,10 @@ SinkTraits Sink::traits() const {
 }
 
 void Sink::commit(const CommitBatch& batch) {
-    std::vector<std::string> traces;
-    if (parts_.traceparent) {
+    std::vector<CarriedHeaders> traces;
+    if (parts_.trace) {
         for (const auto& settlement : batch.settlements)
-            traces.push_back(parts_.traceparent(settlement->ticket_id));
+            traces.push_back(parts_.trace(settlement->ticket_id));
     }
     {
         const std::lock_guard lock(mutex_);
@@ -307,7 +307,9 @@ std::vector<std::unique_ptr<Sink::Outgoing>> Sink::outgoing(const CommitBatch& b
 }
 
 void Sink::add_trace(HeaderList& headers, std::size_t index) const {
-    if (index < traces_.size() && !traces_[index].empty()) headers.add(kTraceparent, traces_[index]);
+    if (index >= traces_.size()) return;
+    for (const auto& [name, value] : traces_[index])
+        headers.add(name.c_str(), value);
 }
 
 void Sink::add_origin(HeaderList& headers, std::size_t index, const Settlement& settlement) const {
