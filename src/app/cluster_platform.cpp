@@ -165,6 +165,7 @@ public:
     void dead_letter_written(std::string_view /*reason*/, std::string_view /*task_type*/, Duration took) override {
         platform_.metrics_.dead_letter_published(took);
     }
+    void dead_letter_failed() override { platform_.metrics_.dead_letter_failed(); }
     void alert_written(std::string_view task_type) override { platform_.metrics_.alert_sent(task_type); }
     void transaction_failed(std::string_view kind, const Error& error) override {
         platform_.metrics_.transaction_failed(kind);
@@ -185,6 +186,7 @@ public:
         if (settlement.kind == SettlementKind::kDeadLetter && settlement.dead_letter.reason == "decode_error")
             platform_.metrics_.consumer_error("decode");
     }
+    void repeat_known_to_leases(const TicketView& /*ticket*/) override { platform_.metrics_.cache_hit(); }
     void commit_finished(const CommitResult& result, std::size_t /*settlements*/, Duration /*took*/) override {
         if (result.status != CommitStatus::kCommitted) platform_.metrics_.consumer_error("commit");
     }
@@ -198,7 +200,11 @@ class ClusterPlatform::Tickets final : public TicketService {
 public:
     explicit Tickets(ClusterPlatform& platform) : platform_(platform) {}
     void update_status(StatusUpdate update) override {
-        if (HttpTicketService* service = platform_.services_->tickets()) service->update_status(std::move(update));
+        HttpTicketService* const service = platform_.services_->tickets();
+        if (service == nullptr) return;
+        // Endings are told of after the ticket's span, retries long after it.
+        update.cause = platform_.tracing_->context_of(update.ticket_id);
+        service->update_status(std::move(update));
     }
     void lookup(std::vector<std::string> ticket_ids) override {
         platform_.results_->look_back(ticket_ids);
@@ -228,11 +234,11 @@ Result<void> ClusterPlatform::open() {
     dead_letters_ = std::make_unique<kafka::DeadLetterTopic>(options_, parts_.clock, *listener_);
     codec_ = std::make_unique<MessageCodec>(results_format(parts_.settings.text("KAFKA_RESULTS_FORMAT")),
                                             options_.results_topic + "-value");
+    WA_TRY(tracing_, Tracing::make(parts_, metrics_));
     services_ = std::make_unique<ClusterServices>(
-        parts_, metrics_, [this](DependencyStatuses statuses) { parts_.feed(std::move(statuses)); });
+        parts_, metrics_, tracing_->calls(), [this](DependencyStatuses statuses) { parts_.feed(std::move(statuses)); });
     WA_CHECKED(services_->open());
     codec_->use(services_->schemas());
-    WA_TRY(tracing_, Tracing::make(parts_, metrics_));
     parts_.health.add_readiness("kafka", [this]() -> std::optional<std::string> {
         const std::lock_guard lock(seen_mutex_);
         if (!seen_.connected) return not_connected(seen_.trouble, seen_.trouble_detail, options_.brokers);
@@ -284,7 +290,7 @@ Result<void> ClusterPlatform::connect() {
         },
         [this](auto answer) { source_->committed_now(std::move(answer)); }};
     sink.topic_id = [this] { return source_->topic_id(); };
-    if (tracing_) sink.traceparent = [this](std::string_view ticket_id) { return tracing_->traceparent_of(ticket_id); };
+    sink.trace = [this](std::string_view ticket_id) { return tracing_->headers_of(ticket_id); };
     sink_ = std::make_unique<kafka::Sink>(std::move(sink));
     tickets_ = std::make_unique<Tickets>(*this);
     return {};
@@ -321,9 +327,7 @@ TicketLeases* ClusterPlatform::leases() {
 }
 
 std::vector<FlowObserver*> ClusterPlatform::observers() {
-    std::vector<FlowObserver*> observers{counting_.get(), &services_->telemetry()};
-    if (tracing_) observers.push_back(&tracing_->observer());
-    return observers;
+    return {counting_.get(), &services_->telemetry(), &tracing_->observer()};
 }
 
 // A status that the last owner could not say any more is said by whoever takes the partition over (cluster-rule 9).
@@ -368,7 +372,7 @@ bool ClusterPlatform::renew_connections() {
 void ClusterPlatform::every_moment() {
     codec_->refresh();
     services_->look();
-    if (tracing_) metrics_.span_queue(tracing_->stats().waiting);
+    metrics_.span_queue(tracing_->waiting());
     for (; json_fallbacks_ < codec_->json_fallbacks(); ++json_fallbacks_)
         metrics_.json_instead_of_avro();
     {
@@ -396,10 +400,8 @@ void ClusterPlatform::leave(std::function<void()> done) {
     certificates_.reset();
     // What the commits brought about is told first; leaving the group lets others take the partitions over.
     services_->leave(kLeaveServices, [this, done = std::move(done)]() mutable {
-        source_->close(kLeaveGroup, [this, done = std::move(done)]() mutable {
-            if (!tracing_) return done();
-            tracing_->flush(kLeaveTraces, std::move(done));
-        });
+        source_->close(kLeaveGroup,
+                       [this, done = std::move(done)]() mutable { tracing_->flush(kLeaveTraces, std::move(done)); });
     });
 }
 

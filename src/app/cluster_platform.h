@@ -67,7 +67,7 @@ private:
     std::unique_ptr<Listener> listener_;
     std::unique_ptr<ClusterServices> services_;
     std::unique_ptr<MessageCodec> codec_;
-    std::unique_ptr<Tracing> tracing_;  // null = switched off
+    std::unique_ptr<Tracing> tracing_;
     std::unique_ptr<kafka::ResultsReader> results_;
     std::unique_ptr<kafka::Source> source_;
     std::unique_ptr<kafka::Sink> sink_;

@@ -44,6 +44,11 @@ public:
         owner_.metrics_.ticket_api_call("get_ticket", ok);
         owner_.metrics_.external_request("ticket_service", "get_ticket", took);
     }
+    void token_fetched(bool ok, Duration took) override {
+        if (ok) owner_.metrics_.token_obtained();
+        owner_.metrics_.ticket_api_call("get_ticket_token", ok);
+        owner_.metrics_.external_request("ticket_service", "get_ticket_token", took);
+    }
     void lookup_failed(const Error& why) override {
         owner_.parts_.log.debug("ticket_lookup_failed", {{"error", why.describe()}});
     }
@@ -145,9 +150,9 @@ private:
     ClusterServices& owner_;
 };
 
-ClusterServices::ClusterServices(const PlatformParts& parts, observability::PlatformMetrics& metrics,
+ClusterServices::ClusterServices(const PlatformParts& parts, observability::PlatformMetrics& metrics, CallWatch& watch,
                                  std::function<void(DependencyStatuses)> deliver)
-    : parts_(parts), metrics_(metrics), deliver_(std::move(deliver)), leaving_(parts.loop) {}
+    : parts_(parts), metrics_(metrics), watch_(watch), deliver_(std::move(deliver)), leaving_(parts.loop) {}
 
 ClusterServices::~ClusterServices() {
     leases_.reset();
@@ -168,6 +173,7 @@ Result<void> ClusterServices::open_tickets() {
     if (!settings.has("EXECUTION_TICKET_SERVICE_URL")) return {};
     http::ClientOptions client;
     client.user_agent = user_agent();
+    client.watch = &watch_;
     client.tls = {settings.flag("TICKET_API_TLS_VERIFY"), settings.text("TICKET_API_CA_BUNDLE"),
                   settings.text("TICKET_API_CLIENT_CERT"), settings.text("TICKET_API_CLIENT_KEY")};
     ticket_client_ = std::make_unique<http::Client>(parts_.loop, parts_.clock, std::move(client));
@@ -187,6 +193,7 @@ Result<void> ClusterServices::open_schemas() {
     if (!settings.has("KAFKA_SCHEMA_REGISTRY_URL")) return {};
     http::ClientOptions client;
     client.user_agent = user_agent();
+    client.watch = &watch_;
     schema_client_ = std::make_unique<http::Client>(parts_.loop, parts_.clock, std::move(client));
     SchemaRegistryOptions options;
     options.base_url = settings.text("KAFKA_SCHEMA_REGISTRY_URL");
@@ -216,6 +223,7 @@ void ClusterServices::open_registry() {
     options.channel.tls_options.client_key = settings.text("SERVICE_REGISTRY_CLIENT_KEY");
     options.channel.tls_options.server_name = settings.text("SERVICE_REGISTRY_SERVER_NAME");
     options.heartbeat_interval = settings.duration("HEARTBEAT_INTERVAL_SECONDS");
+    options.watch = &watch_;
     options.registration_tries = static_cast<std::int32_t>(settings.integer("REGISTRATION_RETRY_MAX_ATTEMPTS"));
     registry_listener_ = std::make_unique<RegistryListener>(*this);
     registry_ = std::make_unique<GrpcRegistry>(parts_.loop, parts_.clock, parts_.random, *registry_listener_,
@@ -242,6 +250,7 @@ Result<void> ClusterServices::open_redis() {
     }
     RedisLeasesOptions options;
     options.worker = parts_.agent_id;
+    options.watch = &watch_;
     lease_listener_ = std::make_unique<LeaseListener>(*this);
     leases_ = std::make_unique<RedisTicketLeases>(parts_.loop, parts_.clock, parts_.random, std::move(address),
                                                   std::move(options), *lease_listener_);

@@ -24,8 +24,9 @@ namespace wa::app {
 
 class ClusterServices {
 public:
-    // `parts` and `metrics` outlive this. `deliver` gets the answers of dependency look-ups.
-    ClusterServices(const PlatformParts& parts, observability::PlatformMetrics& metrics,
+    // `parts`, `metrics` and `watch` outlive this. `watch` is told of every call. `deliver` gets the answers of
+    // dependency look-ups.
+    ClusterServices(const PlatformParts& parts, observability::PlatformMetrics& metrics, CallWatch& watch,
                     std::function<void(DependencyStatuses)> deliver);
     ~ClusterServices();
     ClusterServices(const ClusterServices&) = delete;
@@ -65,6 +66,7 @@ private:
 
     const PlatformParts& parts_;
     observability::PlatformMetrics& metrics_;
+    CallWatch& watch_;
     std::function<void(DependencyStatuses)> deliver_;
     std::unique_ptr<TicketListener> ticket_listener_;
     std::unique_ptr<SchemaListener> schema_listener_;

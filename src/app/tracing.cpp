@@ -108,25 +108,49 @@ private:
     bool away_ = false;
 };
 
-Tracing::Tracing() = default;
+Tracing::Tracing(const Clock& clock) : time_(clock) {}
 Tracing::~Tracing() = default;
 
 Result<std::unique_ptr<Tracing>> Tracing::make(const PlatformParts& parts, observability::PlatformMetrics& metrics) {
-    if (parts.settings.flag("OTEL_SDK_DISABLED")) return nullptr;
-    std::unique_ptr<Tracing> tracing(new Tracing);
+    std::unique_ptr<Tracing> tracing(new Tracing(parts.clock));
+    if (parts.settings.flag("OTEL_SDK_DISABLED")) return tracing;
     WA_TRY(Sampler sampler,
            Sampler::parse(parts.settings.text("OTEL_TRACES_SAMPLER"), parts.settings.text("OTEL_TRACES_SAMPLER_ARG")));
     tracing->listener_ = std::make_unique<Listener>(parts, metrics);
     WA_TRY(tracing->exporter_,
            OtlpExporter::make(parts.loop, parts.clock, parts.random, *tracing->listener_, options_of(parts)));
-    tracing->tracer_ = std::make_unique<TicketTracer>(parts.clock, parts.random, sampler, *tracing->exporter_,
-                                                      [](const TicketView& ticket) { return ticket.trace; });
+    OtlpExporter& exporter = *tracing->exporter_;
+    tracing->tickets_ = std::make_unique<TicketTracer>(parts.clock, tracing->time_, parts.random, sampler, exporter,
+                                                       [](const TicketView& ticket) { return ticket.trace; });
+    tracing->calls_ = std::make_unique<CallTracer>(
+        parts.clock, tracing->time_, parts.random, sampler, exporter,
+        [tickets = tracing->tickets_.get()](std::string_view ticket_id) { return tickets->context_of(ticket_id); });
     return tracing;
 }
 
-std::string Tracing::traceparent_of(std::string_view ticket_id) const {
-    const auto context = tracer_->context_of(ticket_id);
-    return context ? traceparent(*context) : std::string();
+FlowObserver& Tracing::observer() {
+    if (tickets_) return *tickets_;
+    return passage_;
+}
+
+CallWatch& Tracing::calls() {
+    if (calls_) return *calls_;
+    return passage_;
+}
+
+std::optional<TraceContext> Tracing::context_of(std::string_view ticket_id) const {
+    return tickets_ ? tickets_->context_of(ticket_id) : passage_.context_of(ticket_id);
+}
+
+void Tracing::flush(Duration limit, std::function<void()> done) {
+    if (!exporter_) return done();
+    exporter_->flush(limit, std::move(done));
+}
+
+CarriedHeaders Tracing::headers_of(std::string_view ticket_id) const {
+    CarriedHeaders headers;
+    if (const auto context = context_of(ticket_id)) tracing::carry_context(*context, headers);
+    return headers;
 }
 
 }  // namespace wa::app

@@ -259,7 +259,7 @@ constexpr auto kSettings = std::to_array<SettingSpec>({
     {.name = "OTEL_EXPORTER_OTLP_PROTOCOL", .type = kEnum, .part = Part::kTracing, .fallback = "grpc", .help = "how the collector is spoken to", .choices = "grpc|http/protobuf|http/json"},
     {.name = "OTEL_SERVICE_NAME", .type = kString, .part = Part::kTracing, .help = "service.name of spans; unset = SERVICE_NAME"},
     {.name = "OTEL_RESOURCE_ATTRIBUTES", .type = kString, .part = Part::kTracing, .help = "further resource attributes, key=value separated by commas"},
-    {.name = "OTEL_SDK_DISABLED", .type = kBool, .part = Part::kTracing, .fallback = "false", .help = "no traces at all"},
+    {.name = "OTEL_SDK_DISABLED", .type = kBool, .part = Part::kTracing, .fallback = "false", .help = "make no traces; what came with a ticket is passed on"},
     {.name = "OTEL_TRACES_SAMPLER", .type = kString, .part = Part::kTracing, .fallback = "parentbased_always_on", .help = "sampler"},
     {.name = "OTEL_TRACES_SAMPLER_ARG", .type = kString, .part = Part::kTracing, .help = "share of traces that traceidratio records, 0 to 1"},
     {.name = "OTEL_EXPORTER_TLS_ENABLED", .type = kBool, .part = Part::kTracing, .fallback = "false", .help = "TLS to the collector"},

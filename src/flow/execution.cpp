@@ -98,6 +98,7 @@ void Engine::on_lease(const LeaseAnswered& answered) {
         case LeaseState::kHeld:
             return wait_for_lease(answered.slot, "lease: " + answered.answer.note.worker + " works on this ticket");
         case LeaseState::kProcessed:
+            if (record->doubts == 0) ports_.observer.repeat_known_to_leases(view(*record));
             if (++record->doubts <= kDoubts) {
                 ports_.tickets.lookup({answered.answer.ticket_id});
                 return wait_for_lease(answered.slot,

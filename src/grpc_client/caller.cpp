@@ -53,6 +53,16 @@ Meaning meaning_of(grpc::StatusCode code) {
     }
 }
 
+// Of "host:port" and "[address]:port"; another kind of target is left whole.
+std::pair<std::string_view, std::uint16_t> host_and_port(std::string_view target) {
+    const auto colon = target.rfind(':');
+    const auto port = colon == std::string_view::npos ? std::nullopt : parse_whole_number(target.substr(colon + 1));
+    if (!port || *port < 1 || *port > 65'535) return {target, std::uint16_t{0}};
+    std::string_view host = target.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    return {host, static_cast<std::uint16_t>(*port)};
+}
+
 }  // namespace
 
 Error error_of(const grpc::Status& status, std::string_view what) {
@@ -99,7 +109,8 @@ private:
     std::unordered_map<const CallState*, std::shared_ptr<CallState>> calls_;
 };
 
-Caller::Caller(boost::asio::io_context& loop) : loop_(loop), outstanding_(std::make_shared<Outstanding>()) {}
+Caller::Caller(boost::asio::io_context& loop, CallWatch* watch)
+    : loop_(loop), watch_(watch), outstanding_(std::make_shared<Outstanding>()) {}
 
 Caller::~Caller() {
     outstanding_->end_all();
@@ -109,6 +120,20 @@ void Caller::later(std::function<void()> work) {
     boost::asio::post(loop_, [work = std::move(work), alive = std::weak_ptr<bool>(alive_)] {
         if (!alive.expired()) work();
     });
+}
+
+void Caller::watch(CallState& state, const CallOptions& options) const {
+    const auto [host, port] = host_and_port(options.target);
+    OutgoingCall call;
+    call.protocol = OutgoingCall::Protocol::kGrpc;
+    call.method = options.method;
+    call.subject = options.service;
+    call.host = host;
+    call.port = port;
+    CarriedHeaders carry;
+    state.watched = watch_->begin(options.purpose, call, carry);
+    for (const auto& [name, value] : carry)
+        state.context.AddMetadata(name, value);
 }
 
 void Caller::enter(const std::shared_ptr<CallState>& state) {

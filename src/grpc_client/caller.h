@@ -7,7 +7,8 @@
 // Errors: kUnavailable (cannot be reached, broken off, refused for now; retryable), kTimeout (retryable), kNotFound,
 // kInvalidArgument, kNotAllowed (credentials), kUnsupported (the method is not there), kConflict, kCancelled (by the
 // server), kInternal with Fault::kService (retryable: a server's internal error or one it cannot name).
-// Messages hold the status' name and its text, clipped.
+// Whoever watches calls is told of each one, and may add metadata. Messages hold the status' name and its text,
+// clipped.
 #pragma once
 
 #include <grpcpp/client_context.h>
@@ -25,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "core/trace/call_watch.h"
 #include "grpc_client/channel.h"
 
 namespace wa::rpc {
@@ -35,6 +37,11 @@ namespace wa::rpc {
 struct CallOptions {
     Duration timeout = std::chrono::seconds(5);
     std::vector<std::pair<std::string, std::string>> metadata{};  // lower-case keys; values may be secret
+    // For those who watch.
+    std::string service{};  // full name
+    std::string method{};
+    std::string target{};  // "host:port"
+    CallPurpose purpose{};
 };
 
 // What is shared between the loop and gRPC's threads.
@@ -48,12 +55,14 @@ public:
     // Loop thread. Nothing is called after it.
     void cancel() {
         ended_ = true;
+        watched.reset();
         drop();
         context.TryCancel();
     }
     [[nodiscard]] bool ended() const { return ended_; }
 
     grpc::ClientContext context{};
+    std::unique_ptr<WatchedCall> watched{};  // loop thread only; null: nobody watches, or it is over
 
 protected:
     virtual void drop() = 0;
@@ -92,7 +101,8 @@ class Outstanding;
 
 class Caller {
 public:
-    explicit Caller(boost::asio::io_context& loop);
+    // `watch` must outlive it; null = nobody.
+    explicit Caller(boost::asio::io_context& loop, CallWatch* watch = nullptr);
     ~Caller();
     Caller(const Caller&) = delete;
     Caller& operator=(const Caller&) = delete;
@@ -108,10 +118,12 @@ public:
     void later(std::function<void()> work);
 
 private:
+    void watch(CallState& state, const CallOptions& options) const;
     void enter(const std::shared_ptr<CallState>& state);
     static void leave(const std::shared_ptr<Outstanding>& outstanding, const CallState* state);
 
     boost::asio::io_context& loop_;
+    CallWatch* watch_;
     std::shared_ptr<Outstanding> outstanding_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // an answer that is on its way asks for it
 };
@@ -128,8 +140,14 @@ public:
         if (ended_) return;
         ended_ = true;
         const auto last = std::exchange(done, nullptr);
-        if (status.ok()) return last(std::move(response));
-        last(tl::unexpected(error_of(status, what)));
+        const auto told = std::exchange(watched, nullptr);
+        if (status.ok()) {
+            if (told) told->ended({status.error_code(), nullptr});
+            return last(std::move(response));
+        }
+        Error error = error_of(status, what);
+        if (told) told->ended({status.error_code(), &error});
+        last(tl::unexpected(std::move(error)));
     }
 
 private:
@@ -148,6 +166,7 @@ Call Caller::call(std::string what, Request request, const CallOptions& options,
         gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(options.timeout.count(), GPR_TIMESPAN)));
     for (const auto& [key, value] : options.metadata)
         state->context.AddMetadata(key, value);
+    if (watch_ != nullptr) watch(*state, options);
     enter(state);
     start(&state->context, &state->request, &state->response,
           [state, &loop = loop_, outstanding = outstanding_, alive = std::weak_ptr<bool>(alive_)](grpc::Status status) {

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/random.h"
+#include "core/trace/testing/noted_calls.h"
 #include "service_registry.grpc.pb.h"
 
 namespace wa::rpc {
@@ -43,12 +44,19 @@ public:
     }
     [[nodiscard]] int calls() const { return calls_; }
     [[nodiscard]] int cancelled() const { return cancelled_; }
+    [[nodiscard]] std::string traceparent() {
+        const std::lock_guard lock(mutex_);
+        return traceparent_;
+    }
 
 private:
     grpc::Status Deregister(grpc::ServerContext* context, const proto::DeregisterRequest* request,
                             proto::DeregisterResponse* response) override {
         ++calls_;
         std::unique_lock lock(mutex_);
+        const auto sent = context->client_metadata().find("traceparent");
+        traceparent_ =
+            sent == context->client_metadata().end() ? "" : std::string(sent->second.data(), sent->second.size());
         while (held_ && !context->IsCancelled())
             changed_.wait_for(lock, 5ms);
         if (context->IsCancelled()) ++cancelled_;
@@ -63,6 +71,7 @@ private:
     std::mutex mutex_;
     std::condition_variable changed_;
     bool held_ = false;
+    std::string traceparent_;  // of the last call
     std::atomic<int> calls_ = 0;
     std::atomic<int> cancelled_ = 0;
 };
@@ -73,7 +82,7 @@ protected:
         ChannelOptions options;
         options.target = server.target();
         channel = std::make_unique<Channel>(options);
-        caller = std::make_unique<Caller>(loop);
+        caller = std::make_unique<Caller>(loop, &watch);
     }
     Call deregister(const std::string& id, Duration timeout,
                     std::function<void(Result<proto::DeregisterResponse>)> done) {
@@ -83,6 +92,10 @@ protected:
         request.set_agent_id(id);
         CallOptions options;
         options.timeout = timeout;
+        options.service = "hive.Registry";
+        options.method = "Deregister";
+        options.target = told_target.empty() ? channel->target() : told_target;
+        options.purpose.name = "registry.deregister";
         return caller->call<proto::DeregisterResponse>(
             "Deregister", request, options,
             [stub](auto* context, auto* sent, auto* response, auto then) {
@@ -104,6 +117,8 @@ protected:
     }
 
     boost::asio::io_context loop;
+    wa::testing::NotedCalls watch;
+    std::string told_target;
     Server server;
     std::unique_ptr<Channel> channel;
     std::unique_ptr<Caller> caller;
@@ -218,6 +233,53 @@ TEST_F(CallerTest, AServerThatIsAwayIsUnavailable) {
     ASSERT_TRUE(run_until([&] { return error.has_value(); }));
     EXPECT_EQ(error->code, ErrorCode::kUnavailable);
     EXPECT_TRUE(error->retryable());
+}
+
+TEST_F(CallerTest, WhoWatchesHearsOfEachCall) {
+    watch.carry = {{"traceparent", "00-abc"}};
+    int answers = 0;
+    const auto count = [&](const Result<proto::DeregisterResponse>&) { ++answers; };
+    const Call good = deregister("yes", 5s, count);
+    ASSERT_TRUE(run_until([&] { return answers == 1; }));
+    EXPECT_EQ(server.traceparent(), "00-abc");
+    const Call refused = deregister("refuse", 5s, count);
+    ASSERT_TRUE(run_until([&] { return answers == 2; }));
+    server.hold();
+    Call given_up = deregister("yes", 5s, count);
+    given_up.cancel();
+    ASSERT_EQ(watch.calls.size(), 3U);
+    const auto& call = *watch.calls[0];
+    EXPECT_EQ(call.purpose.name, "registry.deregister");
+    EXPECT_EQ(call.protocol, OutgoingCall::Protocol::kGrpc);
+    EXPECT_EQ(call.method, "Deregister");
+    EXPECT_EQ(call.subject, "hive.Registry");
+    EXPECT_EQ(call.host, "127.0.0.1");
+    EXPECT_EQ("127.0.0.1:" + std::to_string(call.port), server.target());
+    EXPECT_EQ(call.ended, 1);
+    EXPECT_EQ(call.status, 0);
+    EXPECT_FALSE(call.error);
+    EXPECT_EQ(watch.calls[1]->status, grpc::StatusCode::NOT_FOUND);
+    ASSERT_TRUE(watch.calls[1]->error);
+    EXPECT_EQ(watch.calls[1]->error->code, ErrorCode::kNotFound);
+    EXPECT_TRUE(watch.calls[2]->given_up);
+    const Call open = deregister("yes", 5s, count);
+    caller.reset();
+    EXPECT_TRUE(watch.calls.at(3)->given_up) << "before the caller is gone";
+    EXPECT_EQ(answers, 2);
+}
+
+TEST_F(CallerTest, WhereACallGoesIsToldInTwoParts) {
+    watch.cares_for_the_end = false;
+    const auto told = [&](std::string target) {
+        told_target = std::move(target);
+        static_cast<void>(deregister("yes", 5s, [](const Result<proto::DeregisterResponse>&) {}));
+        return watch.calls.back()->host + " " + std::to_string(watch.calls.back()->port);
+    };
+    EXPECT_EQ(told("registry:50051"), "registry 50051");
+    EXPECT_EQ(told("[::1]:7"), "::1 7");
+    EXPECT_EQ(told("unix:/run/x"), "unix:/run/x 0");
+    EXPECT_EQ(told("registry"), "registry 0");
+    EXPECT_EQ(told("registry:70000"), "registry:70000 0");
 }
 
 TEST(GrpcErrors, SayWhetherTryingAgainCanHelp) {

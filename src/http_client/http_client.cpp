@@ -84,6 +84,7 @@ std::shared_ptr<Transfer> Core::start(Request request, StreamReader reader, bool
         return transfer;
     }
     ++begun_;
+    if (options_.watch != nullptr) transfer->watch(*options_.watch);
     if (transfer->request().timeout > Duration::zero()) transfer->deadline = clock_.now() + transfer->request().timeout;
     calls_.emplace(transfer.get(), transfer);
     if (transfer->url.needs_lookup && transfer->request().unix_socket.empty()) {

@@ -10,6 +10,7 @@
 // retryable), kLimitExceeded (answer too large; too many calls, which is retryable), kMalformed (not HTTP),
 // kInvalidArgument (the request). An answer of any status is a Response, not an error. Messages name method, host and
 // path, never credentials, queries, headers or bodies.
+// Whoever watches calls (ClientOptions::watch) is told of each one that passes these checks, and may add headers.
 // Rules: style/stack.md section 4.
 #pragma once
 
@@ -25,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "core/trace/call_watch.h"
 #include "http_client/name_cache.h"
 
 namespace wa::http {
@@ -60,6 +62,7 @@ struct Request {
     // A connection kept from an earlier call may turn out to be dead; the call is then sent once more on a new one.
     // True = only a new connection, so that the other side gets the request at most once.
     bool fresh_connection = false;
+    CallPurpose purpose{};  // for those who watch
 };
 
 struct Response {
@@ -116,6 +119,7 @@ struct ClientOptions {
     std::size_t max_header_bytes = 65'536;     // of an answer, all header lines together
     std::chrono::seconds connection_age{300};  // older ones are closed when their call ends: addresses change
     NameCacheOptions names{};
+    CallWatch* watch = nullptr;  // must outlive the client; null = nobody
 };
 
 struct ClientStats {

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/random.h"
+#include "core/trace/testing/noted_calls.h"
 #include "http_client/testing/raw_server.h"
 #include "http_client/url.h"
 
@@ -721,6 +722,99 @@ TEST_F(HttpClientTest, AStreamMayBeCancelledFromItsReader) {
 }
 
 // Whatever the server does and whenever a call is given up: each call ends once, or not at all when it was cancelled.
+// ------------------------------------------------------------ who watches calls
+
+class WatchedHttpClientTest : public HttpClientTest {
+protected:
+    void SetUp() override {
+        ClientOptions options;
+        options.watch = &watch;
+        make_client(std::move(options));
+    }
+    wa::testing::NotedCalls watch;
+};
+
+TEST_F(WatchedHttpClientTest, HearsWhatGoesOutAndWhatItWasAnsweredWith) {
+    RawServer server(loop, [](const Seen&) { return reply(503, "x"); });
+    watch.carry = {{"traceparent", "00-abc"}, {"tracestate", "a=1"}};
+    Request request{.method = "PUT", .url = server.url("/a/b?token=se-cret#c")};
+    request.purpose.name = "x.put";
+    request.purpose.ticket_id = "t";
+    request.purpose.retry = 3;
+    ASSERT_TRUE(ask(std::move(request)));
+    ASSERT_EQ(watch.calls.size(), 1U);
+    const auto& call = *watch.calls[0];
+    EXPECT_EQ(call.purpose.name, "x.put");
+    EXPECT_EQ(call.purpose.ticket_id, "t");
+    EXPECT_EQ(call.purpose.retry, 3);
+    EXPECT_EQ(call.protocol, OutgoingCall::Protocol::kHttp);
+    EXPECT_EQ(call.method, "PUT");
+    EXPECT_EQ(call.subject, "/a/b") << "a query may hold secrets";
+    EXPECT_EQ(call.host, "127.0.0.1");
+    EXPECT_EQ(call.port, server.port());
+    EXPECT_EQ(call.ended, 1);
+    EXPECT_EQ(call.status, 503);
+    EXPECT_FALSE(call.error);
+    EXPECT_EQ(server.seen().at(0).headers.at("traceparent"), "00-abc");
+    EXPECT_EQ(server.seen().at(0).headers.at("tracestate"), "a=1");
+}
+
+TEST_F(WatchedHttpClientTest, HearsWhyThereIsNoAnswer) {
+    ASSERT_FALSE(get("http://nowhere.test/"));
+    ASSERT_FALSE(get("http://127.0.0.1:1/"));
+    ASSERT_EQ(watch.calls.size(), 2U);
+    for (const auto& call : watch.calls) {
+        EXPECT_EQ(call->ended, 1);
+        EXPECT_FALSE(call->status);
+        ASSERT_TRUE(call->error);
+        EXPECT_EQ(call->error->code, ErrorCode::kUnavailable);
+    }
+    EXPECT_FALSE(ask({.url = "ftp://x/"}));
+    EXPECT_EQ(watch.calls.size(), 2U) << "that never went out";
+}
+
+TEST_F(WatchedHttpClientTest, HearsThatACallWasGivenUp) {
+    RawServer server(loop, [](const Seen&) { return Reaction{.then = Then::kHold}; });
+    {
+        const Call call = client->send({.url = server.url()}, [](const Result<Response>&) { FAIL(); });
+        ASSERT_TRUE(run_until(loop, [&] { return !server.seen().empty(); }));
+    }
+    ASSERT_EQ(watch.calls.size(), 1U);
+    EXPECT_TRUE(watch.calls[0]->given_up);
+    const Call last = client->send({.url = server.url()}, [](const Result<Response>&) { FAIL(); });
+    client.reset();
+    EXPECT_TRUE(watch.calls.at(1)->given_up) << "before the client is gone";
+    run_for(loop, milliseconds(20));
+    EXPECT_EQ(watch.calls.size(), 2U);
+}
+
+TEST_F(WatchedHttpClientTest, AStreamEndsWithItsLastByte) {
+    RawServer server(
+        loop, [](const Seen&) { return Reaction{.bytes = reply_text(200, "abcdef"), .byte_pause = milliseconds(1)}; });
+    std::string body;
+    bool done = false;
+    StreamReader reader;
+    reader.chunk = [&](std::string_view bytes) {
+        EXPECT_EQ(watch.calls.at(0)->ended, 0);
+        body += bytes;
+        return true;
+    };
+    const Call call =
+        client->stream({.url = server.url()}, std::move(reader), [&](const Result<Response>&) { done = true; });
+    ASSERT_TRUE(run_until(loop, [&] { return done; }));
+    EXPECT_EQ(body, "abcdef");
+    EXPECT_EQ(watch.calls.at(0)->status, 200);
+}
+
+TEST_F(WatchedHttpClientTest, NeedNotCareForTheEnd) {
+    RawServer server(loop, [](const Seen&) { return reply(200, "x"); });
+    watch.cares_for_the_end = false;
+    watch.carry = {{"traceparent", "00-abc"}};
+    ASSERT_TRUE(get(server.url()));
+    EXPECT_EQ(server.seen().at(0).headers.at("traceparent"), "00-abc");
+    EXPECT_EQ(watch.calls.at(0)->ended, 0);
+}
+
 TEST_F(HttpClientTest, AnythingAtAnyTime) {
     for (std::uint64_t seed = 1; seed <= 4; ++seed) {
         SeededRandom random(seed);

@@ -248,6 +248,32 @@ std::size_t Transfer::take_body(std::string_view bytes) {
     return bytes.size();
 }
 
+void Transfer::watch(CallWatch& watch) {
+    const bool by_socket = !request_.unix_socket.empty();
+    OutgoingCall call;
+    call.protocol = OutgoingCall::Protocol::kHttp;
+    call.method = request_.method;
+    call.subject = url.path;
+    call.host = by_socket ? request_.unix_socket : url.host;
+    call.port = by_socket ? std::uint16_t{0} : url.port;
+    CarriedHeaders carry;
+    watched_ = watch.begin(request_.purpose, call, carry);
+    for (auto& [name, value] : carry)
+        request_.headers.push_back({std::move(name), std::move(value)});
+}
+
+void Transfer::tell_end(const Result<Response>& outcome) {
+    const auto watched = std::exchange(watched_, nullptr);
+    if (!watched) return;
+    CallEnd end;
+    if (outcome) {
+        end.status = outcome->status;
+    } else {
+        end.error = &outcome.error();
+    }
+    watched->ended(end);
+}
+
 std::string Transfer::what() const {
     return clip(request_.method) + " " + url.shown;
 }
@@ -313,6 +339,7 @@ void Transfer::deliver() {
     over_ = true;
     Completion done = std::exchange(done_, nullptr);
     Result<Response> outcome = *std::move(outcome_);
+    tell_end(outcome);
     release();
     if (done) done(std::move(outcome));
 }
@@ -361,6 +388,7 @@ void Transfer::resume() {
 void Transfer::cancel() {
     if (over_) return;
     over_ = true;
+    watched_.reset();
     if (const auto core = core_.lock()) core->drop(*this);
     release();
 }

@@ -47,6 +47,8 @@ public:
     // libcurl is done with it; the easy handle may be used for something else after this.
     void ended(CURLcode code);
     void fail_with(Error error);
+    // Tells that the call goes out; adds the headers that it is to carry.
+    void watch(CallWatch& watch);
     void cancel();
     void resume();
 
@@ -78,6 +80,7 @@ private:
     void deliver_soon();
     void deliver();
     bool deliver_stream();
+    void tell_end(const Result<Response>& outcome);
     void release();
 
     boost::asio::io_context& loop_;
@@ -103,6 +106,7 @@ private:
     bool curl_paused_ = false;
     std::string held_;  // of a stream, not yet taken
     std::optional<Result<Response>> outcome_;
+    std::unique_ptr<WatchedCall> watched_;  // null: nobody watches, or it is over
 };
 
 }  // namespace wa::http

@@ -101,7 +101,8 @@ Result<Url> parse_url(const std::string& text) {
     const auto number = parse_whole_number(port);
     if (!number || *number < 1 || *number > 65'535) return bad_url("has no usable port");
     url.port = static_cast<std::uint16_t>(*number);
-    url.shown = scheme + "://" + host + ":" + port + clip(part(handle.get(), CURLUPART_PATH), 200);
+    url.path = part(handle.get(), CURLUPART_PATH);
+    url.shown = scheme + "://" + host + ":" + port + clip(url.path, 200);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     url.needs_lookup = !is_address(host) && !is_localhost(host);
     url.host = std::move(host);

@@ -16,6 +16,7 @@ struct Url {
     std::uint16_t port = 0;
     bool needs_lookup = false;  // a name, and not localhost
     std::string authorization;  // "Basic …" when the URL had credentials
+    std::string path;           // as it is sent, without a query
     std::string shown;          // for messages: scheme, host, port and path
 };
 

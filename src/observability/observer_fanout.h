@@ -37,6 +37,10 @@ public:
         for (FlowObserver* each : observers_)
             each->duplicate_suppressed(ticket);
     }
+    void repeat_known_to_leases(const TicketView& ticket) override {
+        for (FlowObserver* each : observers_)
+            each->repeat_known_to_leases(ticket);
+    }
     void stop_requested(const TicketView& ticket, StopReason reason) override {
         for (FlowObserver* each : observers_)
             each->stop_requested(ticket, reason);

@@ -53,6 +53,8 @@ public:
     virtual void dependency_wait_ended(const TicketView&, std::string_view /*result: success, failed, timeout*/,
                                        Duration) {}
     virtual void duplicate_suppressed(const TicketView&) {}
+    // The leases say that this ticket has ended before; once for each record. Only a result decides about it.
+    virtual void repeat_known_to_leases(const TicketView&) {}
     virtual void stop_requested(const TicketView&, StopReason) {}
     virtual void stop_finished(const TicketView&, StopReason, Duration /*took*/) {}
     // The ending is decided; it becomes public with ticket_settled.

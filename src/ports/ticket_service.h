@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "core/ticket/ticket.h"
+#include "core/trace/trace_context.h"
 
 namespace wa {
 
@@ -16,6 +18,8 @@ struct StatusUpdate {
     TicketStatus status = TicketStatus::kPending;
     std::string error_message;
     std::int64_t actual_duration_ms = 0;
+    // The span that it belongs to: the ticket may be settled when the update goes out. Not kept over a restart.
+    std::optional<TraceContext> cause{};
 };
 
 enum class DependencyState : std::uint8_t {

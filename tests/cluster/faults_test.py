@@ -214,6 +214,18 @@ class Repeats(Faults):
         self.assertEqual([len(rows[one["ticket_id"]]) for one in tickets], [1, 2, 1, 2])
         self.end(*workers)
 
+    def test_an_ending_that_only_redis_knows_is_counted_and_does_not_stop_a_ticket(self):
+        redis = harness.peer(self, harness.Redis())
+        worker = self.worker(**redis.worker_settings())
+        one = self.noted()
+        redis.command("SET", f"ticket:processed:{one['ticket_id']}", "1")  # as another implementation says it
+        self.produce([one])
+        hits = "worker_agent_idempotency_cache_hits_total"
+        self.assertTrue(harness.wait_until(lambda: worker.metrics().value(hits) == 1, 20, 0.3))
+        self.one_result_each([one], 60)
+        self.assertEqual(worker.metrics().value(hits), 1, "once for the record, however often it was asked for")
+        self.end(worker)
+
 
 class Targets(Faults):
     """A target that is missing or refuses holds up only what goes there."""
@@ -252,15 +264,22 @@ class Targets(Faults):
 
     def test_the_dead_letter_topic_comes_late(self):
         self.topics["dead"] += ".late"
-        self.worker()
+        worker = self.worker()
         tickets = [self.noted() for _ in range(6)]
         self.kafka.produce(self.topics["tickets"], [(b"nothing", b"k", 0)] * 3)
         self.produce(tickets, spread=lambda one: 0)
         self.one_result_each(tickets, 20)
         self.assertEqual(self.kafka.committed(self.group, self.topics["tickets"])[0][0], 0)
+        failed = {"error_type": "all_retries_exhausted"}
+        self.assertTrue(harness.wait_until(
+            lambda: worker.metrics().value("worker_agent_dlq_publish_errors_total", **failed) >= 3, 20, 0.3))
         self.make_topic(self.topics["dead"], 3)
         harness.wait_until(lambda: len(self.letters()) == 3, 25, 0.3)
         self.wait_committed()
+        self.assertEqual(worker.metrics().value("worker_agent_dlq_publish_duration_seconds_count"), 3)
+        before = worker.metrics().value("worker_agent_dlq_publish_errors_total", **failed)
+        time.sleep(2)
+        self.assertEqual(worker.metrics().value("worker_agent_dlq_publish_errors_total", **failed), before)
         self.assert_run_once(tickets)
 
     def test_the_alert_topic_is_missing(self):

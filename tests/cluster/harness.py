@@ -18,6 +18,7 @@ import secrets
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -310,6 +311,17 @@ class Redis(Peer):
     def worker_settings(self):
         return {"REDIS_ENABLED": "true", **{key: self.values[key] for key in ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD")
                                             if key in self.values}}
+
+    def command(self, *words):
+        """One command; its answer as it came."""
+        with socket.create_connection((self["REDIS_HOST"], int(self["REDIS_PORT"])), timeout=10) as connection:
+            for line in ([("AUTH", self["REDIS_PASSWORD"])] if self.values.get("REDIS_PASSWORD") else []) + [words]:
+                connection.sendall(b"".join([b"*%d\r\n" % len(line)] + [b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode())
+                                                                        for word in line]))
+                answer = connection.recv(65_536)
+                if answer.startswith(b"-"):
+                    raise AssertionError(f"Redis said {answer!r}")
+        return answer
 
 
 class Jaeger(Peer):

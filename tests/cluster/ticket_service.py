@@ -17,7 +17,9 @@ Control routes (JSON, on the control port):
          `methods`: only these (default: all)
     POST /tickets  [ticket, …]      POST /compensation {"works": true}      POST /forget {} (tickets and records)
     GET  /patches[?since=N]         every PATCH in order: seq, at_ms, ticket_id, status, error_message,
-                                    actual_duration_ms, answer (status code, 0: none was given), user_agent
+                                    actual_duration_ms, answer (status code, 0: none was given), user_agent, traceparent,
+                                    tracestate
+    GET  /gets     every GET in order: path, query, traceparent
     GET  /tickets/ID   GET /counts (by method and answer)   GET /statuses ({id: status})
 """
 
@@ -47,7 +49,7 @@ def invalid(kind, location, message, given):
 class Service:
     def __init__(self, auto_create, publish):
         self.auto_create, self.publish = auto_create, publish
-        self.tickets, self.patches = {}, []
+        self.tickets, self.patches, self.gets = {}, [], []
         self.counts = collections.Counter()
         self.compensation_works = False
         self.mode, self.left, self.until = {"mode": "up"}, None, None
@@ -87,6 +89,9 @@ class Service:
 
     def counted(self, request, answer):
         self.counts[f"{request.method} {answer.status}"] += 1
+        if request.method == "GET":
+            self.gets.append({"path": request.path, "query": request.query,
+                              "traceparent": request.headers.get("traceparent", "")})
         if request.method == "PATCH":
             try:
                 said = request.json()
@@ -98,7 +103,7 @@ class Service:
                 "ticket_id": request.path.removeprefix(PREFIX + "/").removesuffix("/status"),
                 "status": said.get("status"), "error_message": said.get("error_message"),
                 "actual_duration_ms": said.get("actual_duration_ms"), "answer": answer.status,
-                "user_agent": request.headers.get("user-agent", "")})
+                **{name.replace("-", "_"): request.headers.get(name, "") for name in ("user-agent", "traceparent", "tracestate")}})
         return answer
 
     def route(self, request):
@@ -238,9 +243,12 @@ class Service:
         elif what == "POST /forget":
             self.tickets.clear()
             self.patches.clear()
+            self.gets.clear()
             self.counts.clear()
         elif what == "GET /patches":
             return Answer(200, self.patches[int(request.query.get("since", 0)):])
+        elif what == "GET /gets":
+            return Answer(200, self.gets)
         elif what == "GET /counts":
             return Answer(200, self.counts)
         elif what == "GET /statuses":

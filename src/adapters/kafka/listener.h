@@ -21,8 +21,8 @@ enum class Trouble : std::uint8_t {
 
 enum class Severity : std::uint8_t { kDebug, kInfo, kWarning, kError };
 
-// Calls come on the engine's loop, except log(), producer_made() and transaction_failed(), which may come from any
-// thread.
+// Calls come on the engine's loop, except log(), producer_made(), transaction_failed() and dead_letter_failed(), which
+// may come from any thread.
 class Listener {
 public:
     virtual ~Listener() = default;
@@ -46,6 +46,8 @@ public:
     // Read to here: the results reader is behind by so many offsets.
     virtual void results_behind(std::int64_t /*offsets*/) {}
     virtual void dead_letter_written(std::string_view /*reason*/, std::string_view /*task_type*/, Duration /*took*/) {}
+    // A dead letter that the brokers did not take, or have no topic for. It goes again with a later batch.
+    virtual void dead_letter_failed() {}
     virtual void alert_written(std::string_view /*task_type*/) {}
 };
 

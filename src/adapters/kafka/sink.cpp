@@ -44,10 +44,10 @@ SinkTraits Sink::traits() const {
 }
 
 void Sink::commit(const CommitBatch& batch) {
-    std::vector<std::string> traces;
-    if (parts_.traceparent) {
+    std::vector<CarriedHeaders> traces;
+    if (parts_.trace) {
         for (const auto& settlement : batch.settlements)
-            traces.push_back(parts_.traceparent(settlement->ticket_id));
+            traces.push_back(parts_.trace(settlement->ticket_id));
     }
     {
         const std::lock_guard lock(mutex_);
@@ -308,8 +308,14 @@ std::vector<std::unique_ptr<Sink::Outgoing>> Sink::outgoing(const CommitBatch& b
     return out;
 }
 
+void Sink::add_trace(HeaderList& headers, std::size_t index) const {
+    if (index >= traces_.size()) return;
+    for (const auto& [name, value] : traces_[index])
+        headers.add(name.c_str(), value);
+}
+
 void Sink::add_origin(HeaderList& headers, std::size_t index, const Settlement& settlement) const {
-    if (index < traces_.size() && !traces_[index].empty()) headers.add(kTraceparent, traces_[index]);
+    add_trace(headers, index);
     headers.add(kTicketId, settlement.ticket_id);
     headers.add(kSourceTopic, parts_.options.tickets_topic);
     if (!topic_id_.empty()) headers.add(kSourceTopicId, topic_id_);
@@ -345,6 +351,7 @@ void Sink::add_result(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t i
     compensation->topic = &parts_.options.tickets_topic;
     compensation->key = settlement.compensation->ticket_id;
     compensation->value = parts_.encode_ticket(*settlement.compensation);
+    add_trace(compensation->headers, index);
     compensation->headers.add(kSource, "worker-agents");
     out.push_back(std::move(compensation));
 }
@@ -421,6 +428,7 @@ void Sink::add_dead_letter(std::vector<std::unique_ptr<Outgoing>>& out, std::siz
     told->topic = &parts_.options.alert_topic;
     told->key = alert_id;
     told->value = boost::json::serialize(alert);
+    add_trace(told->headers, index);
     told->headers.add(kSource, "worker-agents");
     alerts_.push_back(settlement.dead_letter.task_type);
     out.push_back(std::move(told));
@@ -480,10 +488,15 @@ std::vector<RejectedSettlement> Sink::without_target(const CommitBatch& batch,
     for (const auto& entry : out) {
         if (topic_exists(*entry->topic)) continue;
         parts_.listener.log(Severity::kError, "topic_missing", *entry->topic);
+        tell_if_dead_letter(*entry);
         rejected.push_back(
             {batch.settlements[entry->settlement]->position, RejectedSettlement::Why::kTargetUnavailable});
     }
     return rejected;
+}
+
+void Sink::tell_if_dead_letter(const Outgoing& entry) const {
+    if (entry.topic == &parts_.options.dead_letter_topic) parts_.listener.dead_letter_failed();
 }
 
 rd_kafka_resp_err_t Sink::hand_over(Outgoing& entry) {
@@ -548,6 +561,12 @@ Sink::Verdict Sink::produce(std::vector<std::unique_ptr<Outgoing>>& out, std::ve
             rejected.push_back({position, RejectedSettlement::Why::kTargetUnavailable});
             topics_.erase(*entry->topic);
         }
+        // What was taken back here says nothing about the brokers, unless they were silent all the time; what is too
+        // large becomes smaller.
+        const bool taken_back =
+            entry->error == RD_KAFKA_RESP_ERR__PURGE_QUEUE || entry->error == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+        const bool silent = taken_back && parts_.clock.now() > patience;
+        if (!too_large && (!taken_back || silent)) tell_if_dead_letter(*entry);
         if (!trouble) trouble = to_error(entry->error, "write to " + *entry->topic);
     }
     if (!trouble) return {};

@@ -24,6 +24,7 @@
 #include "adapters/kafka/headers.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "core/trace/call_watch.h"
 #include "ports/result_sink.h"
 
 namespace wa::kafka {
@@ -61,8 +62,8 @@ public:
             commit_offsets;
         // Loop.
         std::function<void(std::function<void(SinkRecovered)>)> committed_now;
-        // Loop; null = none. For the header of what is written about a ticket; empty = no header.
-        std::function<std::string(std::string_view ticket_id)> traceparent{};
+        // Loop; null = none. Headers about its trace, for what is written about a ticket.
+        std::function<CarriedHeaders(std::string_view ticket_id)> trace{};
         // Loop; null = none. Of the topic that the tickets come from.
         std::function<std::string()> topic_id{};
     };
@@ -111,7 +112,9 @@ private:
     void add_result(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement) const;
     void add_dead_letter(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement);
     void add_copy(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement) const;
+    void add_trace(HeaderList& headers, std::size_t index) const;
     void add_origin(HeaderList& headers, std::size_t index, const Settlement& settlement) const;
+    void tell_if_dead_letter(const Outgoing& entry) const;
     [[nodiscard]] bool topic_exists(const std::string& topic);
     [[nodiscard]] std::vector<RejectedSettlement> without_target(const CommitBatch& batch,
                                                                  const std::vector<std::unique_ptr<Outgoing>>& out);
@@ -130,7 +133,7 @@ private:
     std::condition_variable wake_;
     struct Order {
         CommitBatch batch;
-        std::vector<std::string> traces;  // the traceparent of each settlement
+        std::vector<CarriedHeaders> traces;  // of each settlement
         std::string topic_id;
     };
     std::optional<Order> waiting_;
@@ -141,8 +144,8 @@ private:
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
     // The sink's thread only.
-    std::vector<std::string> traces_;  // of the batch under way
-    std::string topic_id_;             // the same
+    std::vector<CarriedHeaders> traces_;  // of the batch under way
+    std::string topic_id_;                // the same
     std::unique_ptr<Client> producer_;
     struct KnownTopic {
         bool exists = false;

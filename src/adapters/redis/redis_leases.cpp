@@ -56,12 +56,15 @@ struct RedisTicketLeases::Asked {
     bool set = false;        // the lease is ours
     std::string ending;      // what stands under "processed"
     std::string held_value;  // and under "processing"
+    std::shared_ptr<WatchedCall> watched;
 };
 
 RedisTicketLeases::RedisTicketLeases(asio::io_context& loop, const Clock& clock, Random& random, RedisAddress address,
                                      RedisLeasesOptions options, RedisListener& listener)
     : loop_(loop),
       clock_(clock),
+      host_(address.unix_socket.empty() ? address.host : address.unix_socket),
+      port_(address.unix_socket.empty() ? address.port : std::uint16_t{0}),
       options_(std::move(options)),
       listener_(listener),
       connection_(loop, clock, random, std::move(address), options_.limits,
@@ -71,6 +74,28 @@ RedisTicketLeases::RedisTicketLeases(asio::io_context& loop, const Clock& clock,
 }
 
 RedisTicketLeases::~RedisTicketLeases() = default;
+
+std::shared_ptr<WatchedCall> RedisTicketLeases::watch(const char* name, const char* command,
+                                                      const std::string& ticket_id) {
+    if (options_.watch == nullptr) return nullptr;
+    OutgoingCall call;
+    call.protocol = OutgoingCall::Protocol::kRedis;
+    call.method = command;
+    call.host = host_;
+    call.port = port_;
+    CarriedHeaders nowhere;  // Redis passes nothing on
+    return options_.watch->begin({name, ticket_id}, call, nowhere);
+}
+
+void RedisTicketLeases::command(const char* name, const std::string& ticket_id,
+                                const std::vector<std::string>& arguments, redis::Connection::Done done) {
+    auto watched = watch(name, arguments.front().c_str(), ticket_id);
+    if (!watched) return connection_.command(arguments, std::move(done));
+    connection_.command(arguments, [watched = std::move(watched), done = std::move(done)](const Result<Reply>& reply) {
+        watched->ended({{}, reply ? nullptr : &reply.error()});
+        done(reply);
+    });
+}
 
 bool RedisTicketLeases::idle() const {
     return connection_.pending() == 0 && waiting_.empty() && writing_ == 0 && asks_.empty();
@@ -136,6 +161,7 @@ void RedisTicketLeases::ask_next() {
 void RedisTicketLeases::ask(const std::shared_ptr<Asked>& asked) {
     ++asking_;
     asked->open = 3;
+    asked->watched = watch("redis.acquire_lease", "SET", asked->ticket_id);
     const auto note = [this, asked](const Result<Reply>& reply, auto take) {
         if (reply) {
             take(*reply);
@@ -144,6 +170,7 @@ void RedisTicketLeases::ask(const std::shared_ptr<Asked>& asked) {
         }
         if (--asked->open > 0) return;
         --asking_;
+        if (asked->watched) asked->watched->ended({{}, asked->error ? &*asked->error : nullptr});
         judge(asked);
         ask_next();
     };
@@ -199,22 +226,22 @@ void RedisTicketLeases::acquired(const std::shared_ptr<Asked>& asked) {
 
 void RedisTicketLeases::take_over(const std::shared_ptr<Asked>& asked, const std::string& old_value,
                                   const LeaseNote& holder) {
-    connection_.command({"EVAL", kTakeOver, "1", redis::processing_key(asked->ticket_id), old_value, asked->value,
-                         seconds_text(options_.lease_life)},
-                        [this, asked, holder](const Result<Reply>& reply) {
-                            const auto found = leases_.find(asked->ticket_id);
-                            const bool wanted = found != leases_.end() && found->second.number == asked->number;
-                            const bool taken = reply && reply->integer == 1;
-                            if (!wanted) {
-                                if (taken) write(asked->ticket_id, {std::nullopt, asked->value});
-                                return answer_soon(
-                                    std::move(asked->done),
-                                    {asked->ticket_id, LeaseState::kUnavailable, {}, "it was given back meanwhile"});
-                            }
-                            if (!reply) return unavailable(asked, reply.error().message);
-                            if (taken) return acquired(asked);
-                            not_acquired(asked, LeaseState::kHeld, holder);
-                        });
+    command("redis.take_over_lease", asked->ticket_id,
+            {"EVAL", kTakeOver, "1", redis::processing_key(asked->ticket_id), old_value, asked->value,
+             seconds_text(options_.lease_life)},
+            [this, asked, holder](const Result<Reply>& reply) {
+                const auto found = leases_.find(asked->ticket_id);
+                const bool wanted = found != leases_.end() && found->second.number == asked->number;
+                const bool taken = reply && reply->integer == 1;
+                if (!wanted) {
+                    if (taken) write(asked->ticket_id, {std::nullopt, asked->value});
+                    return answer_soon(std::move(asked->done),
+                                       {asked->ticket_id, LeaseState::kUnavailable, {}, "it was given back meanwhile"});
+                }
+                if (!reply) return unavailable(asked, reply.error().message);
+                if (taken) return acquired(asked);
+                not_acquired(asked, LeaseState::kHeld, holder);
+            });
 }
 
 void RedisTicketLeases::not_acquired(const std::shared_ptr<Asked>& asked, LeaseState state, LeaseNote note) {
@@ -276,16 +303,17 @@ void RedisTicketLeases::write(const std::string& ticket_id, Waiting what) {
 
 void RedisTicketLeases::write_ending(const std::string& ticket_id, const Waiting& what) {
     const bool completed = what.ending->status == to_string(TicketStatus::kCompleted);
-    connection_.command({"EVAL", kMark, "1", redis::processed_key(ticket_id), redis::write_note(*what.ending),
-                         seconds_text(options_.ending_life), completed ? "1" : "0"},
-                        [this, ticket_id, what](const Result<Reply>& reply) {
-                            if (!reply) {
-                                --writing_;
-                                failed(ticket_id, what, reply.error());
-                                return write_waiting();
-                            }
-                            write_give_back(ticket_id, {std::nullopt, what.give_back});
-                        });
+    command("redis.mark_processed", ticket_id,
+            {"EVAL", kMark, "1", redis::processed_key(ticket_id), redis::write_note(*what.ending),
+             seconds_text(options_.ending_life), completed ? "1" : "0"},
+            [this, ticket_id, what](const Result<Reply>& reply) {
+                if (!reply) {
+                    --writing_;
+                    failed(ticket_id, what, reply.error());
+                    return write_waiting();
+                }
+                write_give_back(ticket_id, {std::nullopt, what.give_back});
+            });
 }
 
 void RedisTicketLeases::write_give_back(const std::string& ticket_id, const Waiting& what) {
@@ -293,12 +321,13 @@ void RedisTicketLeases::write_give_back(const std::string& ticket_id, const Wait
         --writing_;
         return write_waiting();
     }
-    connection_.command({"EVAL", kGiveBack, "1", redis::processing_key(ticket_id), what.give_back},
-                        [this, ticket_id, what](const Result<Reply>& reply) {
-                            --writing_;
-                            if (!reply) failed(ticket_id, what, reply.error());
-                            write_waiting();
-                        });
+    command("redis.give_lease_back", ticket_id,
+            {"EVAL", kGiveBack, "1", redis::processing_key(ticket_id), what.give_back},
+            [this, ticket_id, what](const Result<Reply>& reply) {
+                --writing_;
+                if (!reply) failed(ticket_id, what, reply.error());
+                write_waiting();
+            });
 }
 
 // While Redis is up it has refused: then trying again would only repeat that.
@@ -357,13 +386,13 @@ void RedisTicketLeases::renew_due() {
 
 void RedisTicketLeases::renew(const std::string& ticket_id, const Lease& lease) {
     ++writing_;
-    connection_.command(
-        {"EVAL", kRenew, "1", redis::processing_key(ticket_id), lease.value, seconds_text(options_.lease_life)},
-        [this, ticket_id, number = lease.number](const Result<Reply>& reply) {
-            --writing_;
-            renewed(ticket_id, number, reply);
-            renew_due();
-        });
+    command("redis.renew_lease", ticket_id,
+            {"EVAL", kRenew, "1", redis::processing_key(ticket_id), lease.value, seconds_text(options_.lease_life)},
+            [this, ticket_id, number = lease.number](const Result<Reply>& reply) {
+                --writing_;
+                renewed(ticket_id, number, reply);
+                renew_due();
+            });
 }
 
 void RedisTicketLeases::renewed(const std::string& ticket_id, std::uint64_t number, const Result<Reply>& reply) {

@@ -26,6 +26,7 @@
 #include "adapters/redis/redis_address.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "core/trace/call_watch.h"
 #include "ports/ticket_leases.h"
 
 namespace wa {
@@ -51,6 +52,7 @@ struct RedisLeasesOptions {
     Duration ending_life = std::chrono::seconds(604'800);
     std::size_t waiting = 10'000;  // endings and give-backs that wait for Redis; acquire() calls that wait their turn
     redis::ConnectionLimits limits;
+    CallWatch* watch = nullptr;  // must outlive the leases; null = nobody
 };
 
 class RedisTicketLeases final : public TicketLeases {
@@ -92,6 +94,11 @@ private:
         std::uint64_t number = 0;
     };
 
+    // Tells the watch of one operation for a ticket.
+    std::shared_ptr<WatchedCall> watch(const char* name, const char* command, const std::string& ticket_id);
+    // A command on its own, watched.
+    void command(const char* name, const std::string& ticket_id, const std::vector<std::string>& arguments,
+                 redis::Connection::Done done);
     void changed(bool up, const std::string& why);
     void ask_next();
     void ask(const std::shared_ptr<Asked>& asked);
@@ -116,6 +123,8 @@ private:
 
     boost::asio::io_context& loop_;
     const Clock& clock_;
+    std::string host_;
+    std::uint16_t port_;
     RedisLeasesOptions options_;
     RedisListener& listener_;
     redis::Connection connection_;

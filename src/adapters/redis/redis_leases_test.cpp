@@ -11,6 +11,7 @@
 
 #include "adapters/redis/lease_value.h"
 #include "adapters/redis/testing/redis_server.h"
+#include "core/trace/testing/noted_calls.h"
 
 namespace wa {
 namespace {
@@ -97,6 +98,7 @@ protected:
     std::unique_ptr<RedisServer> server_;
     RedisLeasesOptions options;
     Notes notes;
+    wa::testing::NotedCalls watch;
     std::unique_ptr<RedisTicketLeases> leases;
 };
 
@@ -116,6 +118,39 @@ TEST_F(RedisLeasesTest, TakesAndGivesBack) {
     EXPECT_EQ(get("ticket:processing:t"), "(nil)");
     EXPECT_EQ(get("ticket:processed:t"), "(nil)");
     EXPECT_EQ(state(*leases, "t"), LeaseState::kAcquired);
+}
+
+TEST_F(RedisLeasesTest, WhoWatchesHearsOfEachOperation) {
+    options.watch = &watch;
+    start();
+    EXPECT_EQ(state(*leases, "t"), LeaseState::kAcquired);
+    leases->mark_processed("t", TicketStatus::kCompleted, kHere);
+    ASSERT_TRUE(settle(*leases));
+    EXPECT_EQ(watch.names_of("t"),
+              (std::vector<std::string>{"redis.acquire_lease", "redis.mark_processed", "redis.give_lease_back"}));
+    for (const auto& call : watch.calls) {
+        EXPECT_EQ(call->protocol, OutgoingCall::Protocol::kRedis);
+        EXPECT_EQ(call->host, "127.0.0.1");
+        EXPECT_EQ(call->port, server().port());
+        EXPECT_EQ(call->ended, 1);
+        EXPECT_FALSE(call->error);
+    }
+    EXPECT_EQ(watch.calls.at(0)->method, "SET");
+    // Something that is no text where a lease should be.
+    server().ask({"RPUSH", "ticket:processing:u", "x"});
+    EXPECT_EQ(state(*leases, "u"), LeaseState::kUnavailable);
+    EXPECT_EQ(watch.calls.back()->ended, 1);
+    EXPECT_TRUE(watch.calls.back()->error);
+    // What is under way when Redis goes.
+    server().freeze();
+    leases->acquire("v", kHere, [](const LeaseAnswer&) {});
+    run_for(milliseconds(20));
+    EXPECT_EQ(watch.calls.back()->purpose.ticket_id, "v");
+    EXPECT_EQ(watch.calls.back()->ended, 0);
+    leases.reset();
+    server().thaw();
+    run_for(milliseconds(20));
+    EXPECT_TRUE(watch.calls.back()->given_up);
 }
 
 TEST_F(RedisLeasesTest, AnotherWorkersLeaseIsRespected) {

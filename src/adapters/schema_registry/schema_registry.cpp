@@ -84,8 +84,9 @@ void SchemaRegistry::fetch(SchemaId id, std::function<void(const SchemaAnswer&)>
     ask_next();
 }
 
-http::Request SchemaRegistry::request(std::string method, std::string_view path) const {
+http::Request SchemaRegistry::request(std::string method, std::string_view path, CallPurpose purpose) const {
     http::Request request;
+    request.purpose = std::move(purpose);
     request.method = std::move(method);
     request.url = http::join_url(options_.base_url, path);
     request.headers.push_back({"Accept", std::string(kAccept)});
@@ -160,7 +161,7 @@ void SchemaRegistry::ask(SchemaId id) {
     ++under_way_;
     Asking& asking = asking_[id];
     asking.sent_at = clock_.now();
-    asking.call = client_.send(request("GET", "/schemas/ids/" + std::to_string(id)),
+    asking.call = client_.send(request("GET", "/schemas/ids/" + std::to_string(id), {"schema_registry.get_schema"}),
                                [this, id](const Result<http::Response>& response) { answered(id, response); });
 }
 
@@ -249,7 +250,8 @@ void SchemaRegistry::send_publication(const std::string& subject) {
         const Duration until_trial = breaker_.retry_at() - clock_.now();
         return publish_later(subject, std::max<Duration>(until_trial, std::chrono::seconds(1)));
     }
-    http::Request post = request("POST", "/subjects/" + http::encode_url_part(subject) + "/versions?normalize=False");
+    http::Request post = request("POST", "/subjects/" + http::encode_url_part(subject) + "/versions?normalize=False",
+                                 {"schema_registry.register_schema", {}, {}, publication.failures});
     post.headers.push_back({"Content-Type", "application/vnd.schemaregistry.v1+json"});
     post.body = schema_registry::registration_body(publication.text);
     publication.call = client_.send(std::move(post), [this, subject](const Result<http::Response>& response) {

@@ -112,7 +112,7 @@ private:
         Error error;
     };
 
-    [[nodiscard]] http::Request request(std::string method, std::string_view path) const;
+    [[nodiscard]] http::Request request(std::string method, std::string_view path, CallPurpose purpose) const;
     [[nodiscard]] bool may_ask();
     [[nodiscard]] Verdict judge(const Result<http::Response>& response);
     void note(bool reachable);

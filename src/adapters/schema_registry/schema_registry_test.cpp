@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "core/codec/json_write.h"
+#include "core/trace/testing/noted_calls.h"
 #include "http_client/testing/raw_server.h"
 
 namespace wa {
@@ -70,6 +71,11 @@ protected:
         registry.reset();
         fs::remove_all(folder);
     }
+    static http::ClientOptions watched_by(CallWatch& watch) {
+        http::ClientOptions options;
+        options.watch = &watch;
+        return options;
+    }
     SchemaRegistry& start() {
         registry.emplace(loop, clock, random, client, options, notes);
         return *registry;
@@ -87,7 +93,8 @@ protected:
     SeededRandom random{1};
     Reaction reaction = reply(200, schema_answer(kSchema));
     RawServer server{loop, [this](const Seen&) { return reaction; }};
-    http::Client client{loop, clock, {}};
+    wa::testing::NotedCalls watch;
+    http::Client client{loop, clock, watched_by(watch)};
     fs::path folder = fs::temp_directory_path() / ("wa-schemas-" + std::to_string(::getpid()));
     SchemaRegistryOptions options;
     Notes notes;
@@ -316,6 +323,20 @@ TEST_F(SchemaRegistryTest, CredentialsFromTheAddressOrTheSettings) {
     EXPECT_EQ(server.seen().back().headers.at("authorization"), "Basic YTpi");
     EXPECT_FALSE(SchemaRegistry::check({.base_url = "schema-registry:8081"}));
     EXPECT_TRUE(SchemaRegistry::check(options));
+}
+
+TEST_F(SchemaRegistryTest, CallsSayWhatTheyAreFor) {
+    start();
+    ASSERT_EQ(fetch(7).state, SchemaState::kFound);
+    reaction = reply(503, "");
+    registry->publish("s", kSchema);
+    ASSERT_TRUE(run_until(loop, [&] { return notes.failed.size() == 2; }));
+    ASSERT_GE(watch.calls.size(), 3U);
+    EXPECT_EQ(watch.calls[0]->purpose.name, "schema_registry.get_schema");
+    EXPECT_EQ(watch.calls[0]->purpose.ticket_id, "") << "a schema is everybody's";
+    EXPECT_EQ(watch.calls[1]->purpose.name, "schema_registry.register_schema");
+    EXPECT_EQ(watch.calls[1]->purpose.retry, 0);
+    EXPECT_EQ(watch.calls[2]->purpose.retry, 1);
 }
 
 TEST_F(SchemaRegistryTest, DestroyedWithQuestionsOpen) {

@@ -65,7 +65,7 @@ public:
           listener_(listener),
           options_(std::move(options)),
           channel_(options_.channel),
-          caller_(loop),
+          caller_(loop, options_.watch),
           beat_timer_(loop),
           register_timer_(loop),
           leave_timer_(loop) {}
@@ -131,10 +131,16 @@ private:
         std::unique_ptr<proto::ServiceRegistry::Stub> stub;
         rpc::CallOptions options;
     };
-    Result<Prepared> prepare() {
+    // `name`: of the span.
+    Result<Prepared> prepare(const char* method, const char* name, std::int32_t retry = 0) {
         WA_TRY(auto channel, channel_.current());
         Prepared prepared;
         prepared.options.timeout = options_.call_timeout;
+        prepared.options.service = proto::ServiceRegistry::service_full_name();
+        prepared.options.method = method;
+        prepared.options.target = channel_.target();
+        prepared.options.purpose.name = name;
+        prepared.options.purpose.retry = retry;
         if (options_.bearer_token) {
             WA_TRY(const std::string token, options_.bearer_token());
             if (!token.empty()) prepared.options.metadata.emplace_back("authorization", "Bearer " + token);
@@ -150,8 +156,7 @@ private:
 
     void try_to_register() {
         if (phase_ != Phase::kMember || register_.active()) return;
-        ++tries_;
-        auto prepared = prepare();
+        auto prepared = prepare("Register", "service_registry.register", tries_++);
         if (!prepared) return registration_failed(prepared.error());
         register_ = caller_.call<proto::RegisterResponse>(
             called("Register"), register_request(), prepared->options,
@@ -210,7 +215,7 @@ private:
 
     // The id of an earlier registration, so that the worker is there once. Best effort: the registry forgets it anyway.
     void take_out(const std::string& agent_id) {
-        auto prepared = prepare();
+        auto prepared = prepare("Deregister", "service_registry.deregister");
         if (!prepared) return;
         proto::DeregisterRequest request;
         request.set_agent_id(agent_id);
@@ -239,7 +244,7 @@ private:
         arm_beat(beat_wait());
         if (beat_.active()) return;  // its deadline ends it
         if (agent_id_.empty()) return listener_.heartbeat_ended(HeartbeatOutcome::kSkipped, nullptr, Duration::zero());
-        auto prepared = prepare();
+        auto prepared = prepare("Heartbeat", "service_registry.heartbeat", failures_);
         if (!prepared) return beat_failed(HeartbeatOutcome::kFailed, prepared.error(), Duration::zero());
         proto::HeartbeatRequest request;
         request.set_agent_id(agent_id_);
@@ -295,7 +300,7 @@ private:
         if (!left_) return;
         const std::string agent_id = agent_id_.empty() ? former_id_ : agent_id_;
         if (agent_id.empty()) return leave_ended({});
-        auto prepared = prepare();
+        auto prepared = prepare("Deregister", "service_registry.deregister");
         if (!prepared) return leave_ended(tl::unexpected(prepared.error()));
         proto::DeregisterRequest request;
         request.set_agent_id(agent_id);

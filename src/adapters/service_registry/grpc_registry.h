@@ -22,6 +22,7 @@
 #include "adapters/service_registry/listener.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "core/trace/call_watch.h"
 #include "grpc_client/channel.h"
 #include "ports/registry.h"
 
@@ -39,6 +40,7 @@ struct ServiceRegistryOptions {
     // A token for the "authorization: Bearer" metadata of each call (JWT-SVID); empty, or an empty text: none. An error
     // is a failure of the call.
     std::function<Result<std::string>()> bearer_token{};
+    CallWatch* watch = nullptr;  // must outlive the registry's client; null = nobody
 };
 
 class GrpcRegistry final : public Registry {

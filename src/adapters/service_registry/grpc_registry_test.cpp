@@ -9,11 +9,13 @@
 #include <sstream>
 
 #include "adapters/service_registry/testing/stand_in.h"
+#include "core/trace/testing/noted_calls.h"
 
 namespace wa {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using wa::testing::StandInRegistry;
@@ -90,6 +92,7 @@ protected:
     Notes notes;
     RegistryTelemetry telemetry;
     StandInRegistry server;
+    wa::testing::NotedCalls watch;
     std::unique_ptr<GrpcRegistry> registry;
 };
 
@@ -124,6 +127,31 @@ TEST_F(GrpcRegistryTest, RegistersWithItsFactsAndSendsHeartbeats) {
     EXPECT_EQ(agent.telemetry.total_executions(), 40);
     EXPECT_EQ(agent.telemetry.failed_executions(), 10);
     EXPECT_EQ(agent.telemetry.last_execution_at(), 1767220006000);
+}
+
+TEST_F(GrpcRegistryTest, CallsSayWhatTheyAreFor) {
+    watch.carry = {{"traceparent", "00-abc"}};
+    ServiceRegistryOptions options = quick(server.target());
+    options.watch = &watch;
+    server.refuse("Register", 1, {grpc::StatusCode::UNAVAILABLE, "not yet"});
+    start(std::move(options));
+    ASSERT_TRUE(run_until([&] { return notes.count("success") >= 1; }));
+    bool gone = false;
+    registry->deregister(2s, [&](const Result<void>&) { gone = true; });
+    ASSERT_TRUE(run_until([&] { return gone; }));
+    EXPECT_THAT(server.traceparents(), Each("00-abc"));
+    std::vector<std::string> names = watch.names();
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    EXPECT_THAT(names,
+                ElementsAre("service_registry.register", "service_registry.heartbeat", "service_registry.deregister"));
+    const auto& first = *watch.calls.at(0);
+    EXPECT_EQ(first.subject, "neural_hive.service_registry.ServiceRegistry");
+    EXPECT_EQ(first.method, "Register");
+    EXPECT_EQ(first.host + ":" + std::to_string(first.port), server.target());
+    EXPECT_EQ(first.purpose.retry, 0);
+    EXPECT_EQ(first.status, grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(watch.calls.at(1)->purpose.retry, 1);
+    EXPECT_EQ(watch.calls.at(1)->status, 0);
 }
 
 TEST_F(GrpcRegistryTest, TelemetryOutOfRangeIsBroughtIntoIt) {

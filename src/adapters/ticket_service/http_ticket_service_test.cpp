@@ -12,6 +12,7 @@
 
 #include "adapters/ticket_service/answers.h"
 #include "adapters/ticket_service/testing/stand_in.h"
+#include "core/trace/testing/noted_calls.h"
 
 namespace wa {
 namespace {
@@ -38,6 +39,7 @@ struct Notes final : TicketServiceListener {
     }
     void status_replaced(std::string_view) override { ++replaced; }
     void lookup_ended(bool ok, Duration) override { ++(ok ? lookups_ok : lookups_bad); }
+    void token_fetched(bool ok, Duration) override { ++(ok ? tokens_ok : tokens_bad); }
     void lookup_failed(const Error& why) override { lookup_errors.push_back(why.describe()); }
     void breaker_changed(CircuitBreaker::State state) override { breaker.push_back(state); }
     void spill_problem(std::string_view text) override { problems.emplace_back(text); }
@@ -52,6 +54,8 @@ struct Notes final : TicketServiceListener {
     int replaced = 0;
     int lookups_ok = 0;
     int lookups_bad = 0;
+    int tokens_ok = 0;
+    int tokens_bad = 0;
     std::size_t read = 0;
 };
 
@@ -80,6 +84,11 @@ protected:
     bool until(const std::function<bool()>& done, milliseconds limit = std::chrono::seconds(20)) {
         return run_until(loop, done, limit);
     }
+    static http::ClientOptions watched_by(CallWatch& watch) {
+        http::ClientOptions options;
+        options.watch = &watch;
+        return options;
+    }
     static StatusUpdate update(const std::string& id, TicketStatus status, const std::string& error = {}) {
         return {id, status, error, 17};
     }
@@ -88,7 +97,8 @@ protected:
     MovableClock clock;
     SeededRandom random{1};
     StandIn server{loop};
-    http::Client client{loop, clock, {}};
+    wa::testing::NotedCalls watch;
+    http::Client client{loop, clock, watched_by(watch)};
     TicketServiceOptions options;
     Notes notes;
     std::map<std::string, DependencyStatus> answers;
@@ -648,6 +658,49 @@ TEST_F(TicketServiceTest, TokensAreFetchedOnceAndKeptUntilShortBeforeTheirEnd) {
     ask("u");
     ASSERT_TRUE(until([&] { return answered == 6; }));
     EXPECT_THAT(text, HasSubstr("not a token"));
+    EXPECT_EQ(notes.tokens_ok, 2) << "what is kept is not fetched";
+    EXPECT_EQ(notes.tokens_bad, 2);
+}
+
+// ------------------------------------------------------------ what calls are for
+
+TEST_F(TicketServiceTest, CallsSayWhatTheyAreFor) {
+    const auto cause = parse_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    start();
+    server.next.push_back(reply(503, ""));
+    StatusUpdate ending = update("t", TicketStatus::kCompleted);
+    ending.cause = cause;
+    service->update_status(ending);
+    ASSERT_TRUE(until([&] { return !notes.delivered.empty(); }));
+    ASSERT_EQ(watch.calls.size(), 2U);
+    for (std::int32_t i = 0; i < 2; ++i) {
+        const CallPurpose& purpose = watch.calls[static_cast<std::size_t>(i)]->purpose;
+        EXPECT_EQ(purpose.name, "ticket_service.update_ticket_status");
+        EXPECT_EQ(purpose.ticket_id, "t");
+        EXPECT_EQ(purpose.cause, cause);
+        EXPECT_EQ(purpose.retry, i);
+    }
+    service->update_status(update("u", TicketStatus::kRunning));
+    ASSERT_TRUE(until([&] { return notes.delivered.size() == 2; }));
+    EXPECT_FALSE(watch.calls.back()->purpose.cause);
+    EXPECT_EQ(watch.calls.back()->purpose.retry, 0);
+}
+
+TEST_F(TicketServiceTest, LookUpsAndTokensSayWhatTheyAreForToo) {
+    std::vector<std::string> ids;
+    for (int i = 0; i < 20; ++i) {
+        ids.push_back("t-" + std::to_string(i));
+        server.tickets[ids.back()] = {"plan", "COMPLETED", "", {}};
+    }
+    start();
+    service->lookup(ids);
+    ASSERT_TRUE(until([&] { return answers.size() == ids.size(); }));
+    bool had = false;
+    service->token("t-0", [&](const Result<TicketToken>&) { had = true; });
+    ASSERT_TRUE(until([&] { return had; }));
+    EXPECT_EQ(watch.names_of("t-0"),
+              (std::vector<std::string>{"ticket_service.get_ticket", "ticket_service.get_ticket_token"}));
+    EXPECT_THAT(watch.names_of(""), ElementsAre("ticket_service.list_tickets")) << "it is about many";
 }
 
 TEST_F(TicketServiceTest, DestroyedInTheMiddleOfEverything) {

@@ -25,6 +25,8 @@ public:
     virtual void status_replaced(std::string_view /*ticket_id*/) {}
     // One GET of a look-up.
     virtual void lookup_ended(bool /*ok*/, Duration /*took*/) {}
+    // One GET of a token.
+    virtual void token_fetched(bool /*ok*/, Duration /*took*/) {}
     virtual void lookup_failed(const Error& /*why*/) {}
     virtual void breaker_changed(CircuitBreaker::State /*state*/) {}
     // The file of waiting updates could not be read or written.

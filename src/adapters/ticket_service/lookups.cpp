@@ -113,7 +113,8 @@ void HttpTicketService::Lookups::send(http::Request request, std::function<void(
 
 void HttpTicketService::Lookups::ask_one(const std::string& ticket_id) {
     asking_.insert(ticket_id);
-    http::Request request = shared_.request("GET", http::encode_url_part(ticket_id));
+    http::Request request =
+        shared_.request("GET", http::encode_url_part(ticket_id), {"ticket_service.get_ticket", ticket_id});
     request.max_response_bytes = kMaxTicketBytes;
     send(std::move(request),
          [this, ticket_id](const Result<http::Response>& response) { one_answered(ticket_id, response); });
@@ -125,7 +126,8 @@ void HttpTicketService::Lookups::ask_plan(const std::string& plan_id) {
         if (listed_.size() >= kMaxListedPlans) listed_.clear();
     }
     listed_[plan_id] = shared_.clock.now();
-    http::Request request = shared_.request("GET", "?plan_id=" + http::encode_url_part(plan_id) + "&limit=1000");
+    http::Request request = shared_.request("GET", "?plan_id=" + http::encode_url_part(plan_id) + "&limit=1000",
+                                            {"ticket_service.list_tickets"});
     request.max_response_bytes = kMaxListBytes;
     ++lists_;
     send(std::move(request), [this](const Result<http::Response>& response) {

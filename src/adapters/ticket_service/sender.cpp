@@ -104,19 +104,21 @@ void HttpTicketService::Sender::pump() {
         request.update = *next->update;
         request.since = next->since;
         request.failures = next->failures;
-        send(request.update);
+        send(request);
     }
     check_flush();
 }
 
-void HttpTicketService::Sender::send(const StatusUpdate& update) {
+void HttpTicketService::Sender::send(Request& entry) {
+    const StatusUpdate& update = entry.update;
     const std::string id = update.ticket_id;
-    http::Request request = shared_.request("PATCH", http::encode_url_part(id) + "/status");
+    http::Request request = shared_.request("PATCH", http::encode_url_part(id) + "/status",
+                                            {"ticket_service.update_ticket_status", id, update.cause, entry.failures});
     request.headers.push_back({"Content-Type", "application/json"});
     request.body = ticket_service::status_body(update);
     request.max_response_bytes = kMaxAnswerBytes;
-    requests_[id].call = shared_.client.send(
-        std::move(request), [this, id](const Result<http::Response>& answer) { answered(id, answer); });
+    entry.call = shared_.client.send(std::move(request),
+                                     [this, id](const Result<http::Response>& answer) { answered(id, answer); });
 }
 
 void HttpTicketService::Sender::answered(const std::string& ticket_id, const Result<http::Response>& answer) {

@@ -24,10 +24,17 @@ public:
     [[nodiscard]] std::size_t in_flight() const { return queue_.in_flight(); }
 
 private:
+    struct Request {
+        http::Call call;
+        StatusUpdate update;
+        MonoTime since{};
+        std::int32_t failures = 0;
+    };
+
     void read_file();
     void pump_soon();
     void pump();
-    void send(const StatusUpdate& update);
+    void send(Request& request);
     void answered(const std::string& ticket_id, const Result<http::Response>& answer);
     void arrived(const std::string& ticket_id);
     void give_up(const std::string& ticket_id, const Error& why);
@@ -44,12 +51,6 @@ private:
     bool file_has_something_ = false;
     bool file_timer_armed_ = false;
     bool pump_posted_ = false;
-    struct Request {
-        http::Call call;
-        StatusUpdate update;
-        MonoTime since{};
-        std::int32_t failures = 0;
-    };
     std::unordered_map<std::string, Request> requests_;
     boost::asio::steady_timer timer_;
     boost::asio::steady_timer file_timer_;

@@ -19,8 +19,9 @@ struct HttpTicketService::Shared {
     TicketServiceListener& listener;
     ticket_service::Gate gate;
 
-    [[nodiscard]] http::Request request(std::string method, const std::string& path) const {
+    [[nodiscard]] http::Request request(std::string method, const std::string& path, CallPurpose purpose) const {
         http::Request request;
+        request.purpose = std::move(purpose);
         request.method = std::move(method);
         request.url = http::join_url(options.base_url, "/api/v1/tickets/" + path);
         request.headers.push_back({"Accept", "application/json"});

@@ -40,7 +40,9 @@ void HttpTicketService::Tokens::ask(const std::string& ticket_id, Done done) {
         return answer_soon(std::move(done), unavailable("the ticket service is away; it is tried again later"));
     Asking& asking = asking_[ticket_id];
     asking.waiting.push_back(std::move(done));
-    http::Request request = shared_.request("GET", http::encode_url_part(ticket_id) + "/token");
+    asking.sent_at = shared_.clock.now();
+    http::Request request = shared_.request("GET", http::encode_url_part(ticket_id) + "/token",
+                                            {"ticket_service.get_ticket_token", ticket_id});
     request.max_response_bytes = 65'536;
     asking.call = shared_.client.send(std::move(request), [this, ticket_id](const Result<http::Response>& response) {
         answered(ticket_id, response);
@@ -57,6 +59,7 @@ void HttpTicketService::Tokens::answer_soon(Done done, Result<TicketToken> resul
 void HttpTicketService::Tokens::answered(const std::string& ticket_id, const Result<http::Response>& response) {
     auto asking = asking_.extract(ticket_id);
     const Result<TicketToken> result = read(response);
+    shared_.listener.token_fetched(result.has_value(), shared_.clock.now() - asking.mapped().sent_at);
     if (result) keep(ticket_id, *result);
     const std::weak_ptr<bool> alive = alive_;
     for (const Done& done : asking.mapped().waiting) {

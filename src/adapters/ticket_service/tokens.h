@@ -29,6 +29,7 @@ private:
     struct Asking {
         http::Call call;
         std::vector<Done> waiting;
+        MonoTime sent_at{};
     };
     void answer_soon(Done done, Result<TicketToken> result);
     void answered(const std::string& ticket_id, const Result<http::Response>& response);

@@ -1,6 +1,5 @@
 #include "adapters/tracing/ticket_tracer.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "core/codec/text.h"
@@ -8,9 +7,10 @@
 namespace wa {
 namespace {
 
+using tracing::put_error;
+using tracing::put_text;
+
 constexpr std::size_t kMaxEvents = 32;  // of one ticket; stops and retries
-constexpr std::size_t kMaxMessage = 500;
-constexpr std::size_t kMaxValue = 256;  // the texts of a ticket may be large
 
 // error.type of contract/engine.md 1.
 const char* error_type(Outcome outcome) {
@@ -42,23 +42,12 @@ std::string execution_status(const AttemptReport& report) {
     return timed_out ? "timeout" : "failed";
 }
 
-void put_text(Span& span, const char* key, std::string_view value) {
-    if (!value.empty()) span.attributes.emplace_back(key, clip(value, kMaxValue));
-}
-
-void put_error(Span& span, const std::string& type, std::string_view message, std::int64_t at_ns) {
-    span.attributes.emplace_back("error", true);
-    span.attributes.emplace_back("error.type", type);
-    span.status = SpanStatus::kError;
-    span.status_message = clip(message, kMaxMessage);
-    span.events.push_back({at_ns, "exception", {{"exception.type", type}, {"exception.message", span.status_message}}});
-}
-
 }  // namespace
 
-TicketTracer::TicketTracer(const Clock& clock, Random& random, Sampler sampler, SpanSink& sink, HintOf hint_of,
-                           std::size_t max_tickets)
+TicketTracer::TicketTracer(const Clock& clock, tracing::SpanTime& time, Random& random, Sampler sampler, SpanSink& sink,
+                           HintOf hint_of, std::size_t max_tickets)
     : clock_(clock),
+      time_(time),
       random_(random),
       sampler_(sampler),
       sink_(sink),
@@ -78,18 +67,6 @@ TicketTracer::Open* TicketTracer::find(const TicketView& ticket) {
     return found == open_.end() ? nullptr : &found->second;
 }
 
-SpanId TicketTracer::new_span_id() {
-    SpanId id{};
-    std::uint64_t bits = 0;
-    while (bits == 0)
-        bits = random_.next();
-    for (auto& byte : id) {
-        byte = static_cast<std::uint8_t>(bits);
-        bits >>= 8U;
-    }
-    return id;
-}
-
 TicketTracer::Open* TicketTracer::begin(const TicketView& ticket) {
     if (open_.size() >= max_tickets_) return nullptr;
     Open open;
@@ -99,15 +76,12 @@ TicketTracer::Open* TicketTracer::begin(const TicketView& ticket) {
         open.context = *parent;
         open.parent = parent->span_id;
     } else {
-        const SpanId first = new_span_id();
-        const SpanId second = new_span_id();
-        std::copy(first.begin(), first.end(), open.context.trace_id.begin());
-        std::copy(second.begin(), second.end(), open.context.trace_id.begin() + first.size());
+        open.context.trace_id = new_trace_id(random_);
     }
-    open.context.span_id = new_span_id();
+    open.context.span_id = new_span_id(random_);
     open.context.sampled = sampler_.sample(open.context.trace_id, parent);
     open.began = clock_.now();
-    open.began_ns = clock_.wall_now() * 1'000'000;
+    open.began_ns = time_.now();
     return &open_.emplace(ticket.ticket_id, std::move(open)).first->second;
 }
 
@@ -118,7 +92,7 @@ std::int64_t TicketTracer::nanos(const Open& open, MonoTime at) {
 Span TicketTracer::child(const Open& open, std::string name, MonoTime from) {
     Span span;
     span.context = open.context;
-    span.context.span_id = new_span_id();
+    span.context.span_id = new_span_id(random_);
     span.parent = open.context.span_id;
     span.name = std::move(name);
     span.start_ns = nanos(open, from);
@@ -155,7 +129,7 @@ void TicketTracer::attempt_started(const TicketView& ticket, Duration /*queue_wa
     Open* const open = find_or_begin(ticket);
     if (open == nullptr) return;
     if (open->waits_for_slot) hand_over(child(*open, "slot_wait", *std::exchange(open->waits_for_slot, std::nullopt)));
-    open->attempt = new_span_id();
+    open->attempt = new_span_id(random_);
     open->attempt_began = clock_.now();
 }
 

@@ -20,6 +20,7 @@
 #include <string>
 #include <string_view>
 
+#include "adapters/tracing/span_parts.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "core/trace/sampler.h"
@@ -34,8 +35,8 @@ public:
     using HintOf = std::function<TraceHint(const TicketView&)>;
 
     // All must outlive this. `hint_of` may be empty: then every ticket begins a trace.
-    TicketTracer(const Clock& clock, Random& random, Sampler sampler, SpanSink& sink, HintOf hint_of,
-                 std::size_t max_tickets = 50'000);
+    TicketTracer(const Clock& clock, tracing::SpanTime& time, Random& random, Sampler sampler, SpanSink& sink,
+                 HintOf hint_of, std::size_t max_tickets = 50'000);
 
     // The context that work for a ticket belongs to: of its attempt while one runs, else of the ticket. For headers of
     // outgoing calls and messages (traceparent()), also when it is not sampled. Nothing when the ticket is not in hand.
@@ -71,7 +72,6 @@ private:
     Open* find(const TicketView& ticket);
     Open* begin(const TicketView& ticket);  // null when there are too many
     Open* find_or_begin(const TicketView& ticket);
-    SpanId new_span_id();
     [[nodiscard]] static std::int64_t nanos(const Open& open, MonoTime at);
     // A child of the ticket's span from `from` to now; not yet handed over.
     Span child(const Open& open, std::string name, MonoTime from);
@@ -79,6 +79,7 @@ private:
     void end_ticket(const TicketView& ticket, Open& open, const Settlement* settlement);
 
     const Clock& clock_;
+    tracing::SpanTime& time_;
     Random& random_;
     Sampler sampler_;
     SpanSink& sink_;

@@ -50,7 +50,7 @@ class TicketTracerTest : public ::testing::Test {
 protected:
     void make(std::string_view sampler = "parentbased_always_on", std::size_t max_tickets = 100) {
         tracer.emplace(
-            clock, random, Sampler::parse(sampler).value(), sink,
+            clock, span_time, random, Sampler::parse(sampler).value(), sink,
             [this](const TicketView&) {
                 ++asked;
                 return hint;
@@ -89,6 +89,7 @@ protected:
     void after(Duration time) { clock.since_start += time; }
 
     HandClock clock;
+    tracing::SpanTime span_time{clock};
     SeededRandom random{5};
     Kept sink;
     TraceHint hint;

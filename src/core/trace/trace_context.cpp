@@ -51,6 +51,22 @@ bool good_state(std::string_view state) {
     return state.size() <= kMaxTraceState && std::ranges::all_of(state, [](char c) { return c >= 0x20 && c < 0x7F; });
 }
 
+// All zero is no id.
+std::uint64_t some_bits(Random& random) {
+    std::uint64_t bits = 0;
+    while (bits == 0)
+        bits = random.next();
+    return bits;
+}
+
+template <class Id>
+void put(Id& id, std::size_t at, std::uint64_t bits) {
+    for (std::size_t i = 0; i < sizeof(bits); ++i) {
+        id[at + i] = static_cast<std::uint8_t>(bits);
+        bits >>= 8U;
+    }
+}
+
 }  // namespace
 
 std::string hex(const TraceId& id) {
@@ -84,6 +100,19 @@ std::optional<TraceContext> parse_traceparent(std::string_view text) {
 
 std::string traceparent(const TraceContext& context) {
     return "00-" + hex(context.trace_id) + "-" + hex(context.span_id) + (context.sampled ? "-01" : "-00");
+}
+
+TraceId new_trace_id(Random& random) {
+    TraceId id{};
+    put(id, 0, some_bits(random));
+    put(id, sizeof(std::uint64_t), some_bits(random));
+    return id;
+}
+
+SpanId new_span_id(Random& random) {
+    SpanId id{};
+    put(id, 0, some_bits(random));
+    return id;
 }
 
 std::optional<TraceContext> parent_of(const TraceHint& hint) {

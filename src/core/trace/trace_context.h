@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/random.h"
+
 namespace wa {
 
 using TraceId = std::array<std::uint8_t, 16>;
@@ -37,6 +39,10 @@ inline constexpr std::size_t kMaxTraceState = 512;
 // "00-<trace id>-<span id>-<flags>". Later versions are read as far as this one knows them, as the standard asks.
 [[nodiscard]] std::optional<TraceContext> parse_traceparent(std::string_view text);
 [[nodiscard]] std::string traceparent(const TraceContext& context);
+
+// By chance, never all zero.
+[[nodiscard]] TraceId new_trace_id(Random& random);
+[[nodiscard]] SpanId new_span_id(Random& random);
 
 // What came with a ticket, as it came: nothing of it is checked. Views into the record and the ticket.
 struct TraceHint {

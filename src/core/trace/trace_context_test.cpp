@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "core/trace/sampler.h"
 
 namespace wa {
@@ -19,6 +21,22 @@ TEST(Traceparent, IsReadAndWritten) {
     const auto unsampled = parse_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00");
     ASSERT_TRUE(unsampled);
     EXPECT_FALSE(unsampled->sampled);
+}
+
+class Told final : public Random {
+public:
+    explicit Told(std::vector<std::uint64_t> numbers) : numbers_(std::move(numbers)) {}
+    [[nodiscard]] std::uint64_t next() override { return numbers_.at(at_++); }
+
+private:
+    std::vector<std::uint64_t> numbers_;
+    std::size_t at_ = 0;
+};
+
+TEST(NewIds, AreNeverAllZero) {
+    Told random({0, 0, 0x1122334455667788, 0, 0x0102030405060708, 0, 1});
+    EXPECT_EQ(hex(new_span_id(random)), "8877665544332211");
+    EXPECT_EQ(hex(new_trace_id(random)), "08070605040302010100000000000000");
 }
 
 TEST(Traceparent, OnlyTheLowestFlagCounts) {

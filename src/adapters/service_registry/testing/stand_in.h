@@ -83,6 +83,11 @@ public:
         const std::lock_guard lock(mutex_);
         return tokens_;
     }
+    // Of each call; "" where there was none.
+    [[nodiscard]] std::vector<std::string> traceparents() const {
+        const std::lock_guard lock(mutex_);
+        return traceparents_;
+    }
     [[nodiscard]] std::vector<std::chrono::steady_clock::time_point> beats() const {
         const std::lock_guard lock(mutex_);
         return beats_;
@@ -129,6 +134,10 @@ private:
         if (const auto token = context.client_metadata().find("authorization");
             token != context.client_metadata().end())
             tokens_.emplace_back(token->second.data(), token->second.size());
+        const auto trace = context.client_metadata().find("traceparent");
+        traceparents_.emplace_back(trace == context.client_metadata().end()
+                                       ? std::string()
+                                       : std::string(trace->second.data(), trace->second.size()));
         released_.wait_for(lock, std::chrono::seconds(30), [&] { return hanging_ != method || context.IsCancelled(); });
         auto& refusal = refusals_[method];
         if (refusal.count <= 0) return grpc::Status::OK;
@@ -149,6 +158,7 @@ private:
     std::map<std::string, Refusal> refusals_;
     std::map<std::string, int> calls_;
     std::vector<std::string> tokens_;
+    std::vector<std::string> traceparents_;
     std::vector<std::chrono::steady_clock::time_point> beats_;
     std::string hanging_;
     int last_id_ = 0;
