@@ -47,16 +47,42 @@ int Multi::on_socket(CURL* /*easy*/, curl_socket_t fd, int what, void* self, voi
 }
 
 int Multi::on_timer(CURLM* /*multi*/, long milliseconds, void* self) {
-    auto& multi = *static_cast<Multi*>(self);
-    if (milliseconds < 0) {
-        multi.timer_.cancel();
-        return 0;
-    }
-    multi.timer_.expires_after(std::chrono::milliseconds(milliseconds));
-    multi.timer_.async_wait([&multi, alive = std::weak_ptr<bool>(multi.alive_)](const error_code& error) {
-        if (!error && !alive.expired()) multi.act(CURL_SOCKET_TIMEOUT, 0);
-    });
+    static_cast<Multi*>(self)->set_due(
+        milliseconds < 0 ? std::nullopt
+                         : std::optional(std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds)));
     return 0;
+}
+
+// libcurl moves its time with every call: to now, then to some time that hardly ever comes. Setting a timer costs more
+// than all the rest that a call does here, so it is set only for what comes earlier than it would.
+void Multi::set_due(std::optional<MonoTime> due) {
+    due_ = due;
+    if (!due) {
+        armed_.reset();
+        timer_.cancel();
+    } else if (*due <= std::chrono::steady_clock::now()) {
+        if (std::exchange(posted_, true)) return;
+        asio::post(loop_, [this, alive = std::weak_ptr<bool>(alive_)] {
+            if (alive.expired()) return;
+            posted_ = false;
+            come_back();
+        });
+    } else if (!armed_ || *due < *armed_) {
+        armed_ = due;
+        timer_.expires_at(*due);
+        timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const error_code& error) {
+            if (error || alive.expired()) return;
+            armed_.reset();
+            come_back();
+        });
+    }
+}
+
+void Multi::come_back() {
+    if (!due_) return;
+    if (*due_ > std::chrono::steady_clock::now()) return set_due(due_);
+    due_.reset();
+    act(CURL_SOCKET_TIMEOUT, 0);
 }
 
 void Multi::watch(curl_socket_t fd, int what) {
