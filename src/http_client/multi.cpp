@@ -10,8 +10,8 @@ namespace wa::http {
 namespace asio = boost::asio;
 using boost::system::error_code;
 
-Multi::Multi(asio::io_context& loop, Limits limits, Finished finished)
-    : loop_(loop), finished_(std::move(finished)), multi_(curl_multi_init()), timer_(loop) {
+Multi::Multi(asio::io_context& loop, const Clock& clock, Limits limits, Finished finished)
+    : loop_(loop), clock_(clock), finished_(std::move(finished)), multi_(curl_multi_init()), timer_(loop) {
     WA_CHECK(multi_ != nullptr, "libcurl could not be set up: out of memory");
     curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Multi::on_socket);
     curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
@@ -47,9 +47,9 @@ int Multi::on_socket(CURL* /*easy*/, curl_socket_t fd, int what, void* self, voi
 }
 
 int Multi::on_timer(CURLM* /*multi*/, long milliseconds, void* self) {
-    static_cast<Multi*>(self)->set_due(
-        milliseconds < 0 ? std::nullopt
-                         : std::optional(std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds)));
+    auto& multi = *static_cast<Multi*>(self);
+    multi.set_due(milliseconds < 0 ? std::nullopt
+                                   : std::optional(multi.clock_.now() + std::chrono::milliseconds(milliseconds)));
     return 0;
 }
 
@@ -60,7 +60,7 @@ void Multi::set_due(std::optional<MonoTime> due) {
     if (!due) {
         armed_.reset();
         timer_.cancel();
-    } else if (*due <= std::chrono::steady_clock::now()) {
+    } else if (*due <= clock_.now()) {
         if (std::exchange(posted_, true)) return;
         asio::post(loop_, [this, alive = std::weak_ptr<bool>(alive_)] {
             if (alive.expired()) return;
@@ -80,7 +80,7 @@ void Multi::set_due(std::optional<MonoTime> due) {
 
 void Multi::come_back() {
     if (!due_) return;
-    if (*due_ > std::chrono::steady_clock::now()) return set_due(due_);
+    if (*due_ > clock_.now()) return set_due(due_);
     due_.reset();
     act(CURL_SOCKET_TIMEOUT, 0);
 }

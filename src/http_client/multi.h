@@ -27,7 +27,7 @@ public:
         long connections_per_host = 0;
     };
 
-    Multi(boost::asio::io_context& loop, Limits limits, Finished finished);
+    Multi(boost::asio::io_context& loop, const Clock& clock, Limits limits, Finished finished);
     // All handles must have been removed.
     ~Multi();
     Multi(const Multi&) = delete;
@@ -59,6 +59,7 @@ private:
     void collect();
 
     boost::asio::io_context& loop_;
+    const Clock& clock_;
     Finished finished_;
     CURLM* multi_;
     boost::asio::steady_timer timer_;
