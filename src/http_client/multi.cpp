@@ -69,7 +69,7 @@ void Multi::set_due(std::optional<MonoTime> due) {
         });
     } else if (!armed_ || *due < *armed_) {
         armed_ = due;
-        timer_.expires_at(*due);
+        timer_.expires_after(*due - clock_.now());
         timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const error_code& error) {
             if (error || alive.expired()) return;
             armed_.reset();
