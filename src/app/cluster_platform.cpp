@@ -200,6 +200,10 @@ public:
     void update_status(StatusUpdate update) override {
         if (HttpTicketService* service = platform_.services_->tickets()) service->update_status(std::move(update));
     }
+    bool behind() override {
+        HttpTicketService* service = platform_.services_->tickets();
+        return service != nullptr && service->behind();
+    }
     void lookup(std::vector<std::string> ticket_ids) override {
         platform_.results_->look_back(ticket_ids);
         if (HttpTicketService* service = platform_.services_->tickets()) service->lookup(std::move(ticket_ids));

@@ -118,6 +118,7 @@ void Engine::fire(const Timer& timer) {
             held_back_.clear();
             return;
         case TimerKind::kLookup: return on_lookup_timer();
+        case TimerKind::kIntakeAgain: intake_timer_ = false; return;
         case TimerKind::kDrainGrace:
             if (drain_ == DrainPhase::kDraining) cancel_for_drain();
             return;

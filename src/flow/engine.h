@@ -440,6 +440,7 @@ private:
     Backpressure backpressure_;
     bool intake_open_ = false;
     std::string intake_reason_;
+    bool intake_timer_ = false;
     MonoTime intake_changed_{};
     SlotQueue ready_;
     SlotQueue queue_;

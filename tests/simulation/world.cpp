@@ -63,6 +63,7 @@ void World::draw_profile() {
     metadata_limit_ = random_.chance(0.25) ? 16 + random_.below(10) : 4096;
     reader_lag_ = milliseconds(100 + random_.below(1500));
     service_away_ = cluster_ && random_.chance(0.2);
+    service_lags_ = options_.seed % 10 == 3;  // the other worlds have the histories that they had before there was this
     draw_leases();
 }
 
@@ -260,6 +261,7 @@ void World::fault() {
         case 7:
             if (cluster_) {
                 service_away_ = !service_away_;
+                service_behind_ = service_lags_ && !service_away_;
             } else {
                 ask_again();
                 disk_full_ = !disk_full_;
@@ -318,6 +320,7 @@ Verdict World::run() {
     after(calm_at - clock_.now(), [this] {
         calm_ = true;
         service_away_ = false;
+        service_behind_ = false;
         disk_full_ = false;
         leases_away_ = false;
         note("calm");

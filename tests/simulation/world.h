@@ -275,6 +275,8 @@ private:
     double commit_fault_rate_ = 0;
     bool disk_full_ = false;
     bool service_away_ = false;
+    bool service_lags_ = false;    // when it comes back it has to catch up, until it is away again
+    bool service_behind_ = false;  // it does so now
     EngineOptions engine_options_;
     std::size_t metadata_limit_ = 4096;
     Duration reader_lag_{};

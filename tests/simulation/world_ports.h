@@ -88,6 +88,7 @@ class World::Tickets final : public TicketService {
 public:
     Tickets(World& world, Worker& worker) : world_(world), worker_(worker) {}
     void update_status(StatusUpdate update) override { world_.check_status(update); }
+    bool behind() override { return world_.service_behind_; }
     void lookup(std::vector<std::string> ids) override {
         if (world_.service_away_) return;
         world_.on_worker(worker_.index, world_.small(), [this, ids = std::move(ids)](Worker& worker) {
