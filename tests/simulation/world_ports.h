@@ -26,6 +26,7 @@ struct World::Worker {
     bool fenced = false;  // kicked out of the group: its commits are refused until it has joined again
     bool delivering = false;
     bool draining = false;
+    std::string intake_closed_for;
     std::size_t reader_position = 0;
     std::set<Offset> ahead;  // embedded: delivered before their turn
     struct Assigned {
@@ -249,6 +250,7 @@ public:
         }
     }
     void intake_changed(bool open, std::string_view why, Duration /*since*/) override {
+        worker_.intake_closed_for = open ? std::string() : std::string(why);
         if (!open) world_.mark("intake_closed_" + std::string(why));
     }
 
