@@ -4,11 +4,12 @@
 //   kafka_bench BROKERS fill TOPIC COUNT                         tickets of about 1 KB, as JSON
 //   kafka_bench BROKERS echo IN OUT COUNT GROUP                  librdkafka alone: consume, produce, commit
 //   kafka_bench BROKERS echo-tx IN OUT COUNT GROUP BATCH         the same in transactions of BATCH records
-//   kafka_bench BROKERS worker IN OUT COUNT GROUP exactly_once|at_least_once
+//   kafka_bench BROKERS worker IN OUT COUNT GROUP exactly_once|at_least_once [json|avro [TICKET_SERVICE_URL]]
 //                                                                the engine and its Kafka adapters, attempts end at
-//                                                                once
+//                                                                once; with a URL every status is told there too
 //
-// Seconds are counted from the first record read to the last one acknowledged (committed, in transactions).
+// Seconds are counted from the first record read to the last one acknowledged (committed, in transactions; with a
+// ticket service, until it has taken the last status).
 #include <librdkafka/rdkafka.h>
 #include <sys/resource.h>
 
@@ -384,12 +385,7 @@ public:
         if (auto started = source_->start(); !started) give_up(started.error().describe());
         arm();
         loop_.run();
-        if (service_) {
-            // All told too: that is what is measured.
-            loop_.restart();
-            service_->flush(std::chrono::minutes(5), [this](std::size_t) { loop_.stop(); });
-            loop_.run();
-        }
+        if (service_) tell_all();
         watch_.tell(observer_.settled);
         service_.reset();
         sink_.reset();
@@ -399,6 +395,28 @@ public:
     }
 
 private:
+    // What was settled but not told, or told in vain, is not done.
+    void tell_all() {
+        all_settled_ = true;
+        std::size_t left = 0;
+        loop_.restart();
+        service_->flush(std::chrono::minutes(5), [&](std::size_t waiting) {
+            left = waiting;
+            loop_.stop();
+        });
+        loop_.run();
+        if (left > 0 || service_listener_.lost > 0)
+            give_up(std::to_string(service_listener_.lost) + " statuses were lost (" + service_listener_.why +
+                    "), and " + std::to_string(left) + " did not arrive in time");
+    }
+    struct Statuses final : TicketServiceListener {
+        void status_lost(const StatusUpdate& /*update*/, const Error& error) override {
+            ++lost;
+            why = error.describe();
+        }
+        std::size_t lost = 0;
+        std::string why;
+    };
     struct Counting final : FlowObserver {
         explicit Counting(Run& owner) : run(owner) {}
         void ticket_consumed(const TicketView&) override { run.watch_.start(); }
@@ -414,6 +432,7 @@ private:
         return std::move(*result);
     }
     void feed(EngineInput input) {
+        if (all_settled_) return;  // whatever else is in the topic is not asked for
         engine_->handle(std::move(input));
         arm();
     }
@@ -431,6 +450,7 @@ private:
     }
 
     std::size_t count_;
+    bool all_settled_ = false;
     boost::asio::io_context loop_{1};
     boost::asio::steady_timer timer_;
     SystemClock clock_;
@@ -438,7 +458,7 @@ private:
     kafka::Options options_;
     Quiet listener_;
     NoTickets tickets_;
-    TicketServiceListener service_listener_;
+    Statuses service_listener_;
     std::unique_ptr<http::Client> client_;
     std::unique_ptr<HttpTicketService> service_;
     Counting observer_{*this};

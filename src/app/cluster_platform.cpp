@@ -206,6 +206,10 @@ public:
         update.cause = platform_.tracing_->context_of(update.ticket_id);
         service->update_status(std::move(update));
     }
+    bool behind() override {
+        HttpTicketService* service = platform_.services_->tickets();
+        return service != nullptr && service->behind();
+    }
     void lookup(std::vector<std::string> ticket_ids) override {
         platform_.results_->look_back(ticket_ids);
         if (HttpTicketService* service = platform_.services_->tickets()) service->lookup(std::move(ticket_ids));

@@ -70,12 +70,18 @@ void Engine::pump() {
     send_lookups();
     if (cycles_unchecked_ && admitted_ == 0 && ready_.empty()) sweep_for_cycles();
     update_intake();
+    forget_stale_timers();
 }
 
 void Engine::on_time() {
     const MonoTime now = ports_.clock.now();
     while (const auto timer = timers_.pop_due(now))
         fire(*timer);
+}
+
+// After every input: a limit that is hours away would keep its timer for as long, for each of the tickets that have
+// ended since. A record has fewer than four that are alive.
+void Engine::forget_stale_timers() {
     constexpr std::size_t kSlack = 1024;
     if (timers_.size() > 4 * live_ + kSlack)
         timers_.compact([this](const Timer& timer) { return timer_is_live(timer); });
@@ -118,6 +124,7 @@ void Engine::fire(const Timer& timer) {
             held_back_.clear();
             return;
         case TimerKind::kLookup: return on_lookup_timer();
+        case TimerKind::kIntakeAgain: intake_timer_ = false; return;
         case TimerKind::kDrainGrace:
             if (drain_ == DrainPhase::kDraining) cancel_for_drain();
             return;

@@ -158,6 +158,8 @@ public:
     [[nodiscard]] std::size_t left_uncommitted() const { return left_uncommitted_; }
     [[nodiscard]] bool idle() const { return live_ == 0 && !batch_ && !recovering_; }
     [[nodiscard]] std::size_t quarantined() const { return quarantined_; }
+    // For tests: limits that are kept, those of ended tickets among them.
+    [[nodiscard]] std::size_t timers() const { return timers_.size(); }
     // For tests and the simulation's checker: every ticket in hand.
     void visit(const std::function<void(std::string_view id, State state, SourcePosition position)>& visitor) const;
 
@@ -278,6 +280,7 @@ private:
     void pump();
     void on_limits(const ChangeLimits& limits);
     void on_time();
+    void forget_stale_timers();
     void fire(const Timer& timer);
     bool timer_is_live(const Timer& timer) const;
     void attempt_ended(AttemptKey key, AttemptReport report) override;
@@ -444,6 +447,7 @@ private:
     Backpressure backpressure_;
     bool intake_open_ = false;
     std::string intake_reason_;
+    bool intake_timer_ = false;
     MonoTime intake_changed_{};
     SlotQueue ready_;
     SlotQueue queue_;

@@ -170,6 +170,8 @@ Engine::Verdict Engine::intake_verdict() const {
     }
     constexpr std::size_t kOutboxLimit = 10'000;  // outcomes of tickets that never entered the window
     if (outbox_.size() >= kOutboxLimit) return {false, "outbox-full", "too many results wait to be committed"};
+    if (ports_.tickets.behind())
+        return {false, "statuses-behind", "the ticket service takes statuses more slowly than tickets end"};
     if (!backpressure_.open()) {
         return {false, "intake-paused",
                 std::to_string(in_flight()) + " of " + std::to_string(backpressure_.limit()) + " tickets in flight"};
@@ -180,8 +182,12 @@ Engine::Verdict Engine::intake_verdict() const {
 void Engine::update_intake() {
     backpressure_.update(in_flight() + count(State::kReady));
     const Verdict verdict = intake_verdict();
-    if (verdict.allowed == intake_open_) return;
     const MonoTime now = ports_.clock.now();
+    if (verdict.code == "statuses-behind" && !std::exchange(intake_timer_, true)) {
+        constexpr Duration kLookAgain = std::chrono::milliseconds(50);  // nobody says when it has caught up
+        timers_.arm(now + kLookAgain, TimerKind::kIntakeAgain);
+    }
+    if (verdict.allowed == intake_open_) return;
     intake_open_ = verdict.allowed;
     intake_reason_ = verdict.code;
     ports_.observer.intake_changed(intake_open_, verdict.code, now - intake_changed_);

@@ -18,6 +18,7 @@ enum class TimerKind : std::uint8_t {
     kCommitAgain,
     kTargetAgain,  // a held-back result may be tried again (rule 8)
     kLookup,
+    kIntakeAgain,  // the ticket service may have caught up
     kDrainGrace,
     kDrainCommits,    // what is decided has had its time to be committed
     kReleaseOverdue,  // a revoked partition has waited long enough for its attempts

@@ -68,7 +68,7 @@ Core::Core(asio::io_context& loop, const Clock& clock, ClientOptions options, st
       settings_{options_.user_agent, options_.tls, options_.max_header_bytes,
                 static_cast<long>(options_.connection_age.count())},
       names_(lookup ? std::move(lookup) : system_name_lookup(loop), clock, options_.names),
-      multi_(loop, {options_.idle_connections, options_.connections, options_.connections_per_host},
+      multi_(loop, clock, {options_.idle_connections, options_.connections, options_.connections_per_host},
              [this](CURL* easy, CURLcode code) { finished(easy, code); }) {}
 
 Core::~Core() {

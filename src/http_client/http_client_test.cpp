@@ -229,6 +229,38 @@ TEST_F(HttpClientTest, NoAnswerAtAll) {
     EXPECT_TRUE(run_until(loop, [&] { return server.open_connections() == 0; })) << "the connection is given up";
 }
 
+TEST_F(HttpClientTest, EachCallHasItsOwnTime) {
+    RawServer server(
+        loop, [](const Seen& seen) { return seen.target == "/fast" ? reply(200, "") : Reaction{.then = Then::kHold}; });
+    std::vector<std::string> ended;
+    std::vector<Call> calls;
+    const auto begin = [&](const std::string& name, milliseconds timeout) {
+        calls.push_back(client->send({.url = server.url("/" + name), .timeout = timeout},
+                                     [&ended, name](const Result<Response>& got) {
+                                         ended.push_back(name + (got ? "" : std::string(to_string(got.error().code))));
+                                     }));
+        run_for(loop, milliseconds(20));
+    };
+    begin("fast", milliseconds(200));  // it ends long before its time: then the timer comes for nobody
+    begin("slow", std::chrono::seconds(100));
+    begin("second", milliseconds(600));
+    begin("first", milliseconds(300));
+    ASSERT_TRUE(run_until(loop, [&] { return ended.size() == 3; }));
+    const std::string timeout(to_string(ErrorCode::kTimeout));
+    EXPECT_THAT(ended, ::testing::ElementsAre("fast", "first" + timeout, "second" + timeout));
+    EXPECT_TRUE(calls[1].active());
+}
+
+TEST_F(HttpClientTest, WhatHasEndedKeepsNoLoopRunning) {
+    std::optional<RawServer> server(std::in_place, loop, [](const Seen&) { return reply(200, ""); });
+    for (int i = 0; i < 2; ++i)  // on a new connection and on a kept one
+        ASSERT_TRUE(get(server->url()));
+    server.reset();
+    loop.restart();
+    loop.run_for(std::chrono::seconds(2));
+    EXPECT_TRUE(loop.stopped()) << "there is nothing left to wait for";
+}
+
 TEST_F(HttpClientTest, SilenceInTheMiddle) {
     RawServer server(loop, [](const Seen&) {
         return Reaction{.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", .then = Then::kHold};
@@ -913,6 +945,7 @@ TEST(Urls, Parts) {
     EXPECT_FALSE(parse_url("http://[::1]:80/")->needs_lookup);
     EXPECT_FALSE(parse_url("http://localhost/")->needs_lookup);
     EXPECT_EQ(parse_url("http://host")->port, 80);
+    EXPECT_FALSE(parse_url("http://%31.2.3.4/")->needs_lookup) << "an address, once it is written down";
     EXPECT_EQ(encode_url_part("a/b c\xC3\xA9~"), "a%2Fb%20c%C3%A9~");
     EXPECT_EQ(join_url("http://h/base//", "/x/"), "http://h/base/x/");
 }

@@ -10,8 +10,8 @@ namespace wa::http {
 namespace asio = boost::asio;
 using boost::system::error_code;
 
-Multi::Multi(asio::io_context& loop, Limits limits, Finished finished)
-    : loop_(loop), finished_(std::move(finished)), multi_(curl_multi_init()), timer_(loop) {
+Multi::Multi(asio::io_context& loop, const Clock& clock, Limits limits, Finished finished)
+    : loop_(loop), clock_(clock), finished_(std::move(finished)), multi_(curl_multi_init()), timer_(loop) {
     WA_CHECK(multi_ != nullptr, "libcurl could not be set up: out of memory");
     curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Multi::on_socket);
     curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
@@ -48,15 +48,41 @@ int Multi::on_socket(CURL* /*easy*/, curl_socket_t fd, int what, void* self, voi
 
 int Multi::on_timer(CURLM* /*multi*/, long milliseconds, void* self) {
     auto& multi = *static_cast<Multi*>(self);
-    if (milliseconds < 0) {
-        multi.timer_.cancel();
-        return 0;
-    }
-    multi.timer_.expires_after(std::chrono::milliseconds(milliseconds));
-    multi.timer_.async_wait([&multi, alive = std::weak_ptr<bool>(multi.alive_)](const error_code& error) {
-        if (!error && !alive.expired()) multi.act(CURL_SOCKET_TIMEOUT, 0);
-    });
+    multi.set_due(milliseconds < 0 ? std::nullopt
+                                   : std::optional(multi.clock_.now() + std::chrono::milliseconds(milliseconds)));
     return 0;
+}
+
+// libcurl moves its time with every call: to now, then to some time that hardly ever comes. Setting a timer costs more
+// than all the rest that a call does here, so it is set only for what comes earlier than it would.
+void Multi::set_due(std::optional<MonoTime> due) {
+    due_ = due;
+    if (!due) {
+        armed_.reset();
+        timer_.cancel();
+    } else if (*due <= clock_.now()) {
+        if (std::exchange(posted_, true)) return;
+        asio::post(loop_, [this, alive = std::weak_ptr<bool>(alive_)] {
+            if (alive.expired()) return;
+            posted_ = false;
+            come_back();
+        });
+    } else if (!armed_ || *due < *armed_) {
+        armed_ = due;
+        timer_.expires_after(*due - clock_.now());
+        timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const error_code& error) {
+            if (error || alive.expired()) return;
+            armed_.reset();
+            come_back();
+        });
+    }
+}
+
+void Multi::come_back() {
+    if (!due_) return;
+    if (*due_ > clock_.now()) return set_due(due_);
+    due_.reset();
+    act(CURL_SOCKET_TIMEOUT, 0);
 }
 
 void Multi::watch(curl_socket_t fd, int what) {

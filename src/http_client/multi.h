@@ -8,7 +8,10 @@
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_map>
+
+#include "base/clock.h"
 
 namespace wa::http {
 
@@ -24,7 +27,7 @@ public:
         long connections_per_host = 0;
     };
 
-    Multi(boost::asio::io_context& loop, Limits limits, Finished finished);
+    Multi(boost::asio::io_context& loop, const Clock& clock, Limits limits, Finished finished);
     // All handles must have been removed.
     ~Multi();
     Multi(const Multi&) = delete;
@@ -47,6 +50,8 @@ private:
 
     static int on_socket(CURL* easy, curl_socket_t fd, int what, void* self, void* unused);
     static int on_timer(CURLM* multi, long milliseconds, void* self);
+    void set_due(std::optional<MonoTime> due);
+    void come_back();
     void watch(curl_socket_t fd, int what);
     void arm(const std::shared_ptr<Watch>& watch);
     void wait(const std::shared_ptr<Watch>& watch, bool write);
@@ -54,9 +59,13 @@ private:
     void collect();
 
     boost::asio::io_context& loop_;
+    const Clock& clock_;
     Finished finished_;
     CURLM* multi_;
     boost::asio::steady_timer timer_;
+    std::optional<MonoTime> due_;    // when libcurl wants to be called
+    std::optional<MonoTime> armed_;  // when the timer comes: not after due_, while that is set
+    bool posted_ = false;
     std::unordered_map<curl_socket_t, std::shared_ptr<Watch>> watches_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

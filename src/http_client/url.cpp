@@ -81,15 +81,17 @@ Result<Url> parse_url(const std::string& text) {
     if (text.empty()) return bad_url("is empty");
     if (text.size() > kMaxUrlBytes) return bad_url("is longer than 16 KiB");
     if (text.find('\0') != std::string::npos) return bad_url("has a NUL byte in it");
-    WA_TRY(const UrlHandle given, read_url(text));
+    WA_TRY(UrlHandle handle, read_url(text));
     Url url;
-    WA_TRY(url.authorization, take_credentials(given.get()));
-    curl_url_set(given.get(), CURLUPART_FRAGMENT, nullptr, 0);
-    url.text = part(given.get(), CURLUPART_URL);
+    WA_TRY(url.authorization, take_credentials(handle.get()));
+    curl_url_set(handle.get(), CURLUPART_FRAGMENT, nullptr, 0);
+    url.text = part(handle.get(), CURLUPART_URL);
     if (url.text.empty()) return bad_url("cannot be put together again");
     // What libcurl will be given is what counts: "%31" is a name at first, and an address when it is read again.
-    WA_TRY(const UrlHandle handle, read_url(url.text));
-    if (part(handle.get(), CURLUPART_URL) != url.text) return bad_url("can be read in more than one way");
+    if (url.text != text) {
+        WA_TRY(handle, read_url(url.text));
+        if (part(handle.get(), CURLUPART_URL) != url.text) return bad_url("can be read in more than one way");
+    }
     const std::string scheme = part(handle.get(), CURLUPART_SCHEME);
     if (scheme != "http" && scheme != "https") return bad_url("must begin with http:// or https://");
     url.tls = scheme == "https";

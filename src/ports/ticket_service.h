@@ -61,6 +61,9 @@ public:
     virtual void update_status(StatusUpdate update) = 0;
     // Answers later with DependencyStatuses, or never when the service is away: the engine asks again.
     virtual void lookup(std::vector<std::string> ticket_ids) = 0;
+    // Whether new tickets had better wait: the service answers, but takes statuses more slowly than tickets end, and
+    // the endings of more would soon find no room. False while it is away: no work waits for that. Asked often.
+    [[nodiscard]] virtual bool behind() { return false; }
 };
 
 }  // namespace wa

@@ -104,6 +104,7 @@ const char* const kSometimes[] = {
     "intake_closed_draining",
     "intake_closed_parked-full",
     "intake_closed_sink-unavailable",
+    "intake_closed_statuses-behind",
     "handed_back_parked",
     "handed_back_queued",
     "handed_back_backing_off",

@@ -203,6 +203,7 @@ private:
     void arm_timer(Worker& worker);
     void fault();
     void ask_again();
+    void service_lags(bool yes);
     [[nodiscard]] Duration small() { return Duration(random_.between(10'000, 5'000'000)); }
 
     // workers
@@ -275,6 +276,9 @@ private:
     double commit_fault_rate_ = 0;
     bool disk_full_ = false;
     bool service_away_ = false;
+    bool service_lags_ = false;    // when it comes back it has to catch up, until it is away again
+    bool service_behind_ = false;  // it does so now
+    std::uint64_t times_caught_up_ = 0;
     EngineOptions engine_options_;
     std::size_t metadata_limit_ = 4096;
     Duration reader_lag_{};

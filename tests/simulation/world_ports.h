@@ -26,6 +26,7 @@ struct World::Worker {
     bool fenced = false;  // kicked out of the group: its commits are refused until it has joined again
     bool delivering = false;
     bool draining = false;
+    std::string intake_closed_for;
     std::size_t reader_position = 0;
     std::set<Offset> ahead;  // embedded: delivered before their turn
     struct Assigned {
@@ -88,6 +89,7 @@ class World::Tickets final : public TicketService {
 public:
     Tickets(World& world, Worker& worker) : world_(world), worker_(worker) {}
     void update_status(StatusUpdate update) override { world_.check_status(update); }
+    bool behind() override { return world_.service_behind_; }
     void lookup(std::vector<std::string> ids) override {
         if (world_.service_away_) return;
         world_.on_worker(worker_.index, world_.small(), [this, ids = std::move(ids)](Worker& worker) {
@@ -248,6 +250,7 @@ public:
         }
     }
     void intake_changed(bool open, std::string_view why, Duration /*since*/) override {
+        worker_.intake_closed_for = open ? std::string() : std::string(why);
         if (!open) world_.mark("intake_closed_" + std::string(why));
     }
 

@@ -81,8 +81,8 @@ void HeaderList::add(const std::string& name, std::optional<std::string_view> va
                         value ? static_cast<ssize_t>(value->size()) : 0);
 }
 
-CarriedHeaders pack_headers(const rd_kafka_headers_t* headers) {
-    CarriedHeaders carried;
+PackedHeaders pack_headers(const rd_kafka_headers_t* headers) {
+    PackedHeaders carried;
     if (headers == nullptr) return carried;
     const char* name = nullptr;
     const void* value = nullptr;

@@ -77,12 +77,12 @@ private:
 // The headers of a record that are its producer's own: all but those that a copy gets anew (trace context, what
 // x-worker-origin-*, x-worker-requeue-round and x-worker-deliveries say). Empty when there are none; not more than
 // kMostCarried bytes, `cut` says whether there were more.
-struct CarriedHeaders {
+struct PackedHeaders {
     std::string packed;
     bool cut = false;
 };
 inline constexpr std::size_t kMostCarried = 16 * 1024;
-[[nodiscard]] CarriedHeaders pack_headers(const rd_kafka_headers_t* headers);
+[[nodiscard]] PackedHeaders pack_headers(const rd_kafka_headers_t* headers);
 // Adds what pack_headers() made, in its order. Of anything else nothing is added that does not lie within it.
 void add_packed(HeaderList& headers, std::string_view packed);
 [[nodiscard]] bool has_packed(std::string_view packed, std::string_view name);

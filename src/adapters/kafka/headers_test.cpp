@@ -62,7 +62,7 @@ TEST(Headers, WhatACopyGetsAnewIsNotCarried) {
 
 TEST(Headers, TooManyAreCutAndThatIsSaid) {
     const Rows rows{{"small", "1"}, {"huge", std::string(kMostCarried, 'x')}, {"last", "2"}};
-    const CarriedHeaders carried = pack_headers(headers_of(rows).get());
+    const PackedHeaders carried = pack_headers(headers_of(rows).get());
     EXPECT_TRUE(carried.cut);
     EXPECT_LE(carried.packed.size(), kMostCarried);
     EXPECT_EQ(through(rows), (Rows{{"small", "1"}, {"last", "2"}}));

@@ -565,7 +565,7 @@ Record Source::record_of(const rd_kafka_message_t& message, Epoch epoch) const {
         if (const auto state = headers.text(kTracestate); state && state->size() <= kMaxTraceHeader)
             record.tracestate = std::string(*state);
     }
-    CarriedHeaders carried = pack_headers(headers.raw());
+    PackedHeaders carried = pack_headers(headers.raw());
     if (carried.cut)
         parts_.listener.log(Severity::kWarning, "headers_cut",
                             "of the record at " + std::to_string(record.position.offset) + " of partition " +

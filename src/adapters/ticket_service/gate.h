@@ -44,6 +44,10 @@ public:
     void abandoned();
     // When it is worth to ask again; meaningful after try_pass() said no.
     [[nodiscard]] MonoTime opens_at() const;
+    // Nothing is kept back.
+    [[nodiscard]] bool open() const {
+        return breaker_.state() == CircuitBreaker::State::kClosed && clock_.now() >= held_until_;
+    }
     [[nodiscard]] CircuitBreaker::State state() const { return breaker_.state(); }
 
 private:

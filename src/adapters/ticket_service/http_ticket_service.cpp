@@ -33,6 +33,10 @@ void HttpTicketService::update_status(StatusUpdate update) {
     sender_->add(std::move(update));
 }
 
+bool HttpTicketService::behind() {
+    return sender_->behind();
+}
+
 void HttpTicketService::lookup(std::vector<std::string> ticket_ids) {
     lookups_->ask(std::move(ticket_ids));
 }

@@ -33,11 +33,12 @@ struct TicketServiceOptions {
     Duration timeout = std::chrono::seconds(10);  // TICKET_API_TIMEOUT_SECONDS, for one request
     std::string spill_file;                       // in the state folder; empty = none
     std::size_t requests = 64;                    // status updates under way
-    std::size_t lookups = 8;                      // look-ups under way
-    std::size_t queue = 10'000;                   // tickets with an update that has not arrived
-    std::size_t awaited = 20'000;                 // ids whose look-up waits for its turn
-    std::size_t cache = 20'000;                   // statuses
-    std::size_t tokens = 1'000;                   // kept
+    Duration wait_for_service = std::chrono::seconds(10);  // how long an update may wait for its turn and be waited for
+    std::size_t lookups = 8;                               // look-ups under way
+    std::size_t queue = 10'000;                            // tickets with an update that has not arrived
+    std::size_t awaited = 20'000;                          // ids whose look-up waits for its turn
+    std::size_t cache = 20'000;                            // statuses
+    std::size_t tokens = 1'000;                            // kept
     Duration retry_base = std::chrono::milliseconds(500);
     Duration retry_cap = std::chrono::seconds(30);
     Duration not_found_patience = std::chrono::seconds(30);
@@ -80,6 +81,8 @@ public:
     [[nodiscard]] static Result<void> check(const TicketServiceOptions& options);
 
     void update_status(StatusUpdate update) override;
+    // True from half of the queue waiting for nothing but its turn, until less than a quarter does.
+    [[nodiscard]] bool behind() override;
     // Ids that cannot be asked for now are not answered: the engine asks again.
     void lookup(std::vector<std::string> ticket_ids) override;
     // Fetched when first asked for, kept until 30 s before it ends. `done` is called once, from the loop.

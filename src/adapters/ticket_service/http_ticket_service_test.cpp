@@ -290,6 +290,62 @@ TEST_F(TicketServiceTest, TheQueueIsBoundedAndEndingsGoFirst) {
     EXPECT_EQ(service->stats().queued, 10U);
 }
 
+TEST_F(TicketServiceTest, SaysWhenTheServiceIsBehind) {
+    options.queue = 20;
+    options.requests = 1;
+    server.misbehave = [&](const Seen& seen, Reaction& reaction) {
+        reaction = reply(200, R"({"status":"COMPLETED","ticket_id":")" + seen.target.substr(16, 4) + "\"}");
+        reaction.delay = milliseconds(10);
+        return true;
+    };
+    start();
+    const auto end = [&](int i) { service->update_status(update("e-" + std::to_string(i), TicketStatus::kCompleted)); };
+    for (int i = 10; i < 20; ++i)
+        end(i);
+    ASSERT_TRUE(until([&] { return server.asked("PATCH") == 1; }));
+    EXPECT_FALSE(service->behind()) << "nine wait for their turn";
+    end(20);
+    EXPECT_TRUE(service->behind());
+    clock.ahead += options.wait_for_service;
+    EXPECT_FALSE(service->behind()) << "one that crawls is not waited for";
+    clock.ahead = {};
+
+    std::size_t waiting = 0;
+    ASSERT_TRUE(until([&] {
+        waiting = service->stats().queued - service->stats().in_flight;
+        EXPECT_EQ(service->behind(), waiting > 5) << waiting;
+        return waiting <= 5;
+    }));
+    while (waiting++ < 9)
+        end(20 + static_cast<int>(waiting));
+    EXPECT_FALSE(service->behind()) << "until half of the queue waits again";
+    ASSERT_TRUE(until([&] { return service->stats().queued == 0; }));
+    EXPECT_TRUE(notes.lost.empty());
+}
+
+TEST_F(TicketServiceTest, IsNotBehindWhatIsAway) {
+    options.queue = 20;
+    options.requests = 1;
+    server.stop();
+    start();
+    for (int i = 0; i < 20; ++i)
+        service->update_status(update("e-" + std::to_string(i), TicketStatus::kCompleted));
+    EXPECT_TRUE(service->behind()) << "nobody knows better yet";
+    ASSERT_TRUE(until([&] { return service->stats().breaker == CircuitBreaker::State::kOpen; }));
+    EXPECT_FALSE(service->behind());
+}
+
+TEST_F(TicketServiceTest, IsNotBehindBecauseOfTicketsThatAreNotKnownThere) {
+    options.queue = 20;
+    server.creates = false;
+    start();
+    for (int i = 0; i < 20; ++i)
+        service->update_status(update("e-" + std::to_string(i), TicketStatus::kCompleted));
+    ASSERT_TRUE(until([&] { return notes.delayed.size() >= 20; }));
+    EXPECT_EQ(service->stats().queued, 20U);
+    EXPECT_FALSE(service->behind());
+}
+
 TEST_F(TicketServiceTest, GivenUpInTheEnd) {
     options.keep_trying = milliseconds(50);
     options.retry_base = milliseconds(10);

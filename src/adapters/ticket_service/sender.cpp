@@ -17,6 +17,9 @@ using ticket_service::Verdict;
 namespace {
 
 constexpr Duration kFilePause = std::chrono::seconds(1);
+// Shares of the queue. What is in hand when intake closes still has to find room.
+constexpr double kBehindAt = 0.5;
+constexpr double kCaughtUpAt = 0.25;
 constexpr std::size_t kMaxAnswerBytes = 4ULL << 20U;
 
 }  // namespace
@@ -24,6 +27,7 @@ constexpr std::size_t kMaxAnswerBytes = 4ULL << 20U;
 HttpTicketService::Sender::Sender(Shared& shared)
     : shared_(shared),
       queue_(shared.options.queue),
+      room_(shared.options.queue, kBehindAt, kCaughtUpAt),
       timer_(shared.loop),
       file_timer_(shared.loop),
       flush_timer_(shared.loop) {
@@ -107,6 +111,14 @@ void HttpTicketService::Sender::pump() {
         send(request);
     }
     check_flush();
+}
+
+// Only a service that works the queue off within seconds is waited for: one that crawls holds up no work, as little as
+// one that is away.
+bool HttpTicketService::Sender::behind() {
+    if (room_.update(queue_.ready()) || !shared_.gate.open()) return false;
+    const auto since = queue_.ready_since();
+    return since && shared_.clock.now() - *since < shared_.options.wait_for_service;
 }
 
 void HttpTicketService::Sender::send(Request& entry) {

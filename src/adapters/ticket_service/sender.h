@@ -8,6 +8,7 @@
 #include "adapters/ticket_service/shared.h"
 #include "adapters/ticket_service/spill_file.h"
 #include "adapters/ticket_service/update_queue.h"
+#include "core/admission/backpressure.h"
 
 namespace wa {
 
@@ -20,6 +21,7 @@ public:
 
     void add(StatusUpdate update);
     void flush(Duration limit, std::function<void(std::size_t)> done);
+    [[nodiscard]] bool behind();
     [[nodiscard]] std::size_t queued() const { return queue_.size(); }
     [[nodiscard]] std::size_t in_flight() const { return queue_.in_flight(); }
 
@@ -47,6 +49,7 @@ private:
 
     Shared& shared_;
     ticket_service::UpdateQueue queue_;
+    Backpressure room_;
     std::unique_ptr<ticket_service::SpillFile> file_;
     bool file_has_something_ = false;
     bool file_timer_armed_ = false;

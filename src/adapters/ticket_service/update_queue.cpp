@@ -35,21 +35,24 @@ UpdateQueue::Added UpdateQueue::add(StatusUpdate update, MonoTime now, std::opti
     return Added::kQueued;
 }
 
+UpdateQueue::Entry* UpdateQueue::at(const Place& place) {
+    const auto found = entries_.find(place.first);
+    return found != entries_.end() && found->second.place == place.second ? &found->second : nullptr;
+}
+
 std::optional<UpdateQueue::Sending> UpdateQueue::take(MonoTime now) {
     while (!delayed_.empty() && delayed_.begin()->first <= now) {
         ready_.push_back(std::move(delayed_.begin()->second));
         delayed_.erase(delayed_.begin());
     }
     while (!ready_.empty()) {
-        const Place place = std::move(ready_.front());
+        Entry* const entry = at(ready_.front());
         ready_.pop_front();
-        const auto found = entries_.find(place.first);
-        if (found == entries_.end() || found->second.place != place.second) continue;
-        Entry& entry = found->second;
-        entry.sending = std::move(entry.waiting);
-        entry.waiting.reset();
+        if (entry == nullptr) continue;
+        entry->sending = std::move(entry->waiting);
+        entry->waiting.reset();
         ++in_flight_;
-        return Sending{&*entry.sending, entry.since, entry.failures};
+        return Sending{&*entry->sending, entry->since, entry->failures};
     }
     return std::nullopt;
 }
@@ -84,6 +87,13 @@ void UpdateQueue::put_back(const std::string& ticket_id, MonoTime when, bool fai
 std::optional<MonoTime> UpdateQueue::next_due(MonoTime now) const {
     if (!ready_.empty()) return now;
     if (!delayed_.empty()) return delayed_.begin()->first;
+    return std::nullopt;
+}
+
+std::optional<MonoTime> UpdateQueue::ready_since() {
+    for (; !ready_.empty(); ready_.pop_front()) {
+        if (const Entry* entry = at(ready_.front())) return entry->since;
+    }
     return std::nullopt;
 }
 

@@ -47,6 +47,9 @@ public:
     [[nodiscard]] std::optional<MonoTime> next_due(MonoTime now) const;
     [[nodiscard]] std::size_t size() const { return entries_.size(); }  // tickets, those under way included
     [[nodiscard]] std::size_t in_flight() const { return in_flight_; }
+    // Tickets whose update waits for nothing but its turn, and since when the first of them does.
+    [[nodiscard]] std::size_t ready() const { return ready_.size(); }
+    [[nodiscard]] std::optional<MonoTime> ready_since();
     // The endings that have not arrived, for a file.
     [[nodiscard]] std::vector<StatusUpdate> unsent_endings() const;
 
@@ -59,6 +62,7 @@ private:
         std::uint64_t place = 0;  // in ready_ or delayed_; what has another number there is stale
     };
     using Place = std::pair<std::string, std::uint64_t>;
+    Entry* at(const Place& place);  // null when it is stale
     void make_ready(const std::string& ticket_id, Entry& entry);
     std::optional<StatusUpdate> evict_running();
 
