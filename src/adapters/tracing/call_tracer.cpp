@@ -92,14 +92,30 @@ private:
 };
 
 CallTracer::CallTracer(const Clock& clock, tracing::SpanTime& time, Random& random, Sampler sampler, SpanSink& sink,
-                       ContextOf context_of)
-    : clock_(clock), time_(time), random_(random), sampler_(sampler), sink_(sink), context_of_(std::move(context_of)) {}
+                       ContextOf context_of, std::size_t max_roots_per_second)
+    : clock_(clock),
+      time_(time),
+      random_(random),
+      sampler_(sampler),
+      sink_(sink),
+      context_of_(std::move(context_of)),
+      max_roots_per_second_(max_roots_per_second) {}
 
 CallTracer::~CallTracer() = default;
 
 std::optional<TraceContext> CallTracer::parent_of(const CallPurpose& purpose) const {
     if (purpose.cause) return purpose.cause;
     return purpose.ticket_id.empty() ? std::nullopt : context_of_(purpose.ticket_id);
+}
+
+bool CallTracer::record_root(const TraceId& trace_id) {
+    if (!sampler_.sample(trace_id, std::nullopt)) return false;
+    const MonoTime now = clock_.now();
+    if (now - second_ >= std::chrono::seconds(1)) {
+        second_ = now;
+        roots_ = 0;
+    }
+    return roots_++ < max_roots_per_second_;
 }
 
 std::unique_ptr<WatchedCall> CallTracer::begin(const CallPurpose& purpose, const OutgoingCall& call,
@@ -111,7 +127,7 @@ std::unique_ptr<WatchedCall> CallTracer::begin(const CallPurpose& purpose, const
         span.parent = parent->span_id;
     } else {
         span.context.trace_id = new_trace_id(random_);
-        span.context.sampled = sampler_.sample(span.context.trace_id, std::nullopt);
+        span.context.sampled = record_root(span.context.trace_id);
     }
     span.context.span_id = new_span_id(random_);
     tracing::carry_context(span.context, carry);

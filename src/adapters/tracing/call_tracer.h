@@ -1,14 +1,16 @@
 // Makes spans of calls to other services (core/trace/call_watch.h), and gives each call its context to carry.
 //
 // A call that is done for one ticket is a child of the span of that ticket's work; any other begins a trace of its own,
-// which the sampler decides about. The names of spans are those of contract/metrics.md 7.2 in kind (service.operation);
-// attributes follow the semantic conventions of OpenTelemetry for HTTP, RPC and databases. A span holds no query, no
-// credentials, no headers and no bodies.
+// which the sampler decides about, and of which only so many are recorded in a second: look-ups may be thousands, and
+// would push the spans of tickets out of the queue to the collector. The names of spans are those of
+// contract/metrics.md 7.2 in kind (service.operation); attributes follow the semantic conventions of OpenTelemetry for
+// HTTP, RPC and databases. A span holds no query, no credentials, no headers and no bodies.
 //
 // What is not sampled carries its context all the same (flags 00), and costs nothing else.
 // Loop thread only.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -30,7 +32,7 @@ public:
 
     // All must outlive this. Calls under way may outlive it: they have no spans then.
     CallTracer(const Clock& clock, tracing::SpanTime& time, Random& random, Sampler sampler, SpanSink& sink,
-               ContextOf context_of);
+               ContextOf context_of, std::size_t max_roots_per_second = 50);
     ~CallTracer() override;
     CallTracer(const CallTracer&) = delete;
     CallTracer& operator=(const CallTracer&) = delete;
@@ -41,6 +43,7 @@ public:
 private:
     class Watched;
     [[nodiscard]] std::optional<TraceContext> parent_of(const CallPurpose& purpose) const;
+    [[nodiscard]] bool record_root(const TraceId& trace_id);
 
     const Clock& clock_;
     tracing::SpanTime& time_;
@@ -48,6 +51,9 @@ private:
     Sampler sampler_;
     SpanSink& sink_;
     ContextOf context_of_;
+    std::size_t max_roots_per_second_;
+    std::size_t roots_ = 0;  // recorded in the second that began at second_
+    MonoTime second_{};
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

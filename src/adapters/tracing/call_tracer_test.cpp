@@ -131,6 +131,18 @@ TEST_F(CallTracerTest, WhatIsNotSampledCarriesItsContextAndMakesNoSpan) {
     EXPECT_TRUE(sink.spans.empty());
 }
 
+TEST_F(CallTracerTest, TracesOfCallsAloneAreOnlySoManyInASecond) {
+    for (int i = 0; i < 1000; ++i) {
+        begin({"a"}, patch()).reset();
+        ASSERT_EQ(carried.size(), 1U) << "they carry a context all the same";
+    }
+    EXPECT_EQ(sink.spans.size(), 50U);
+    EXPECT_TRUE(carried[0].second.ends_with("-00"));
+    EXPECT_TRUE(begin({"a", "in-hand"}, patch())) << "what belongs to a ticket is not counted";
+    clock.since_start += 1s;
+    EXPECT_TRUE(begin({"a"}, patch()));
+}
+
 TEST_F(CallTracerTest, AnAnswerThatRefusesIsAnError) {
     begin({"a"}, patch())->ended({503, nullptr});
     const Span& span = sink.spans.at(0);
