@@ -26,7 +26,7 @@ import avro_schemas
 import checker
 import harness
 from checker import COMPLETED, FAILED, Planned
-from harness import Kafka, Redis, SchemaRegistry, Worker, ticket, wait_until
+from harness import Kafka, Redis, SchemaRegistry, Worker, give_time, ticket
 
 PARTITIONS = 6
 PLAN_SIZE = 25
@@ -330,12 +330,12 @@ class Run:
     def finish(self):
         planned, wanted = self.plans.planned, len(self.plans.planned) + len(self.poison)
         self.say(f"{len(planned)} tickets written; waiting for the last")
-        wait_until(lambda: self.cluster.ended() >= wanted, self.end_seconds, 1.0)
+        give_time(lambda: self.cluster.ended() >= wanted, self.end_seconds, 1.0)
 
         def committed():
             history = self.cluster.history(planned, self.poison)
             return not list(checker.check_commits(history, True))
-        wait_until(committed, min(30, self.end_seconds), 1.0)  # offsets of the last records, and status updates in their queues
+        give_time(committed, min(30, self.end_seconds), 1.0)  # offsets of the last records, and status updates in their queues
         history = self.cluster.history(planned, self.poison)
         ledger = self.cluster.ledger()
         self.violations += checker.check(history) + list(checker.check_ledger(history, ledger))
@@ -343,7 +343,7 @@ class Run:
 
         def told():
             return list(checker.check_statuses(history, self.cluster.ticket_service.control("/statuses")))
-        wait_until(lambda: not told(), min(60, self.end_seconds), 1.0)
+        give_time(lambda: not told(), min(60, self.end_seconds), 1.0)
         self.violations += told()
         self.figures = checker.figures(history, ledger)
 

@@ -32,7 +32,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 _spec = importlib.util.spec_from_file_location("e2e_harness", HERE.parent / "e2e" / "harness.py")
 e2e = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(e2e)
-children, processes_with, read_bytes, wait_until = e2e.children, e2e.processes_with, e2e.read_bytes, e2e.wait_until
+children, processes_with, read_bytes = e2e.children, e2e.processes_with, e2e.read_bytes
+give_time = e2e.wait_until  # whether it came true or not is looked at afterwards
 
 try:
     import confluent_kafka
@@ -45,6 +46,14 @@ except ImportError as missing:  # run with the python that tests/cluster/prepare
 BINARY = e2e.BINARY
 _LIBC = ctypes.CDLL(None)
 START_SECONDS = 300  # a peer that has to be fetched first
+
+
+def wait_until(condition, limit=60.0, every=0.05):
+    """What the condition gives as soon as that counts as true; an error when it does not in time."""
+    value = give_time(condition, limit, every)
+    if not value:
+        raise AssertionError(f"it did not happen within {limit} s")
+    return value
 
 
 # ---------------------------------------------------------------- peers
@@ -533,7 +542,7 @@ def assert_nothing_left(test, workers, limit=15):
     """No task and no spawn helper of these workers, which have ended, is alive."""
     def left():
         return [pid for worker in workers for pid in worker.processes()]
-    wait_until(lambda: not left(), limit, 0.2)
+    give_time(lambda: not left(), limit, 0.2)
     test.assertEqual([(pid, read_bytes(f"/proc/{pid}/cmdline")) for pid in left()], [])
 
 
