@@ -68,8 +68,8 @@ ROUNDS ?= 3
 RECORDS ?= 100000
 bench-cluster: deps
 	@cmake --preset bench
-	@cmake --build --preset bench -j$(JOBS) --target kafka_bench
-	@bench/cluster/run build/bench/bench/kafka_bench --rounds '$(ROUNDS)' --records '$(RECORDS)'
+	@cmake --build --preset bench -j$(JOBS) --target kafka_bench worker-agents
+	@bench/cluster/run build/bench/bench/kafka_bench build/bench/worker-agents --rounds '$(ROUNDS)' --records '$(RECORDS)'
 
 check:
 	@.ci/run

@@ -1,12 +1,14 @@
 // Tickets through a real broker, beside the least that any program would have to do: read a record, write a record.
 // One JSON object on stdout.
 //
-//   kafka_bench BROKERS fill TOPIC COUNT                         tickets of about 1 KB, as JSON
+//   kafka_bench BROKERS fill TOPIC COUNT [waiting]               tickets of about 1 KB, as JSON; waiting: every ticket
+//                                                                but the first needs the first, which is not written
 //   kafka_bench BROKERS echo IN OUT COUNT GROUP                  librdkafka alone: consume, produce, commit
 //   kafka_bench BROKERS echo-tx IN OUT COUNT GROUP BATCH         the same in transactions of BATCH records
 //   kafka_bench BROKERS worker IN OUT COUNT GROUP exactly_once|at_least_once [json|avro [TICKET_SERVICE_URL]]
 //                                                                the engine and its Kafka adapters, attempts end at
-//                                                                once; with a URL every status is told there too
+//                                                                once; with a URL every status is told there too.
+//                                                                WA_BENCH_WINDOW: tickets in flight (2000)
 //
 // Seconds are counted from the first record read to the last one acknowledged (committed, in transactions; with a
 // ticket service, until it has taken the last status).
@@ -91,7 +93,7 @@ std::string ticket_id(std::size_t n) {
     return text;
 }
 
-std::string ticket_text(std::size_t n) {
+std::string ticket_text(std::size_t n, bool waiting = false) {
     constexpr std::size_t kSize = 1000;
     Ticket ticket;
     ticket.ticket_id = ticket_id(n);
@@ -100,6 +102,8 @@ std::string ticket_text(std::size_t n) {
     ticket.decision_id = "bench";
     ticket.task_id = "task-" + std::to_string(n);
     ticket.parameters["command"] = "true";
+    ticket.parameters["simulated_duration_ms"] = 0;
+    if (waiting) ticket.dependencies = {ticket_id(0)};
     ticket.created_at = 1'760'000'000'000;
     std::string text = write_ticket(ticket);
     if (text.size() < kSize) {
@@ -151,13 +155,13 @@ void check(rd_kafka_error_t* error) {
     if (error != nullptr) give_up(rd_kafka_error_string(error));
 }
 
-int fill(const std::string& brokers, const std::string& topic, std::size_t count) {
+int fill(const std::string& brokers, const std::string& topic, std::size_t count, bool waiting) {
     rd_kafka_t* producer = make(RD_KAFKA_PRODUCER, {{"bootstrap.servers", brokers}, {"linger.ms", "5"}});
     Stopwatch watch;
     watch.start();
-    for (std::size_t n = 0; n < count; ++n) {
+    for (std::size_t n = waiting ? 1 : 0; n < count; ++n) {
         const std::string id = ticket_id(n);
-        const std::string text = ticket_text(n);
+        const std::string text = ticket_text(n, waiting);
         produce(producer, topic, id.data(), id.size(), text.data(), text.size());
     }
     if (rd_kafka_flush(producer, 60'000) != RD_KAFKA_RESP_ERR_NO_ERROR) give_up("not all records were taken");
@@ -359,7 +363,8 @@ public:
             [this](auto answer) { source_->committed_now(std::move(answer)); }});
         EngineOptions engine;
         engine.max_concurrent_tasks = 1024;
-        engine.max_concurrent_tickets = 2000;
+        const char* window = std::getenv("WA_BENCH_WINDOW");
+        engine.max_concurrent_tickets = window != nullptr ? std::strtoul(window, nullptr, 10) : 2000;
         engine.reads_results = true;
         engine.max_known_endings = 50'000;
         if (!ticket_service.empty()) {
@@ -476,7 +481,8 @@ private:
 int main(int argc, char** argv) {
     const std::vector<std::string> words(argv + 1, argv + argc);
     const auto number = [&](std::size_t at) { return std::strtoul(words.at(at).c_str(), nullptr, 10); };
-    if (words.size() == 4 && words[1] == "fill") return fill(words[0], words[2], number(3));
+    if (words.size() >= 4 && words[1] == "fill")
+        return fill(words[0], words[2], number(3), words.size() > 4 && words[4] == "waiting");
     if (words.size() == 6 && words[1] == "echo") return echo(words[0], words[2], words[3], number(4), words[5], 0);
     if (words.size() == 7 && words[1] == "echo-tx")
         return echo(words[0], words[2], words[3], number(4), words[5], number(6));
