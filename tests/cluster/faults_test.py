@@ -252,7 +252,7 @@ class Targets(Faults):
         self.produce(tickets)
         harness.wait_until(lambda: all(self.runs()[one["ticket_id"]] for one in tickets), 20, 0.2)
         self.kafka.produce(self.topics["tickets"], [(b"nothing", b"k", part) for part in range(6)])
-        harness.wait_until(lambda: len(self.letters()) == 6, 25, 0.3)
+        harness.wait_until(lambda: len(self.letters()) == 6, 60, 0.3)
         self.make_topic(self.topics["results"], 3)
         self.one_result_each(tickets, 30)
         self.wait_committed()

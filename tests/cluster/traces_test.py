@@ -111,7 +111,11 @@ class Traces(flow_test.Cluster):
                          ("PATCH", "127.0.0.1", service["HTTP_PORT"], f"/api/v1/tickets/{traced['ticket_id']}/status"))
         calls = {row["metadata"].get("traceparent", "")[36:52]: row for row in registry.control("/calls")}
         for operation in ("register", "heartbeat", "deregister"):
-            for span in of(f"service_registry.{operation}", None):
+            # One that was given up, or found nobody, may not have arrived.
+            answered = [span for span in of(f"service_registry.{operation}", None)
+                        if span["tags"].get("rpc.grpc.status_code") == 0]
+            self.assertTrue(answered or operation == "heartbeat")
+            for span in answered:
                 self.assertEqual(span["references"], [])
                 self.assertEqual(span["tags"]["rpc.method"], operation.capitalize())
                 self.assertEqual(calls[span["spanID"]]["method"], operation.capitalize())

@@ -153,6 +153,8 @@ Result<void> Sink::make_producer() {
     conf.set("linger.ms", "0");
     conf.set("retry.backoff.ms", "10");  // paid by every transaction under load otherwise
     conf.set("queue.buffering.max.messages", "100000");
+    // A topic that goes away holds up the batch that it is in for so long; that it exists was asked before.
+    conf.set("topic.metadata.propagation.max.ms", "5000");
     if (options.delivery == Delivery::kExactlyOnce) {
         conf.set("transactional.id", options.transactional_id);
         conf.set("transaction.timeout.ms", std::to_string(to_millis(options.transaction_timeout)));
