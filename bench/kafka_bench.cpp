@@ -5,10 +5,10 @@
 //                                                                but the first needs the first, which is not written
 //   kafka_bench BROKERS echo IN OUT COUNT GROUP                  librdkafka alone: consume, produce, commit
 //   kafka_bench BROKERS echo-tx IN OUT COUNT GROUP BATCH         the same in transactions of BATCH records
-//   kafka_bench BROKERS worker IN OUT COUNT GROUP exactly_once|at_least_once [json|avro [TICKET_SERVICE_URL]]
+//   kafka_bench BROKERS worker IN OUT COUNT GROUP exactly_once|at_least_once [json|avro [TICKET_SERVICE_URL [WINDOW]]]
 //                                                                the engine and its Kafka adapters, attempts end at
-//                                                                once; with a URL every status is told there too.
-//                                                                WA_BENCH_WINDOW: tickets in flight (2000)
+//                                                                once; with a URL every status is told there too;
+//                                                                WINDOW tickets in flight, 2000 unless it is given
 //
 // Seconds are counted from the first record read to the last one acknowledged (committed, in transactions; with a
 // ticket service, until it has taken the last status).
@@ -327,7 +327,7 @@ public:
 class Run {
 public:
     Run(const std::string& brokers, const std::string& in, const std::string& out, std::size_t count,
-        const std::string& group, bool exactly_once, bool avro, const std::string& ticket_service)
+        const std::string& group, bool exactly_once, bool avro, const std::string& ticket_service, std::size_t window)
         : count_(count), timer_(loop_) {
         options_.brokers = brokers;
         options_.tickets_topic = in;
@@ -363,8 +363,7 @@ public:
             [this](auto answer) { source_->committed_now(std::move(answer)); }});
         EngineOptions engine;
         engine.max_concurrent_tasks = 1024;
-        const char* window = std::getenv("WA_BENCH_WINDOW");
-        engine.max_concurrent_tickets = window != nullptr ? std::strtoul(window, nullptr, 10) : 2000;
+        engine.max_concurrent_tickets = window;
         engine.reads_results = true;
         engine.max_known_endings = 50'000;
         if (!ticket_service.empty()) {
@@ -488,7 +487,8 @@ int main(int argc, char** argv) {
         return echo(words[0], words[2], words[3], number(4), words[5], number(6));
     if (words.size() >= 7 && words[1] == "worker") {
         Run run(words[0], words[2], words[3], number(4), words[5], words[6] == "exactly_once",
-                words.size() > 7 && words[7] == "avro", words.size() > 8 ? words[8] : std::string());
+                words.size() > 7 && words[7] == "avro", words.size() > 8 ? words[8] : std::string(),
+                words.size() > 9 ? number(9) : 2000);
         return run.measure();
     }
     if (words.size() == 6 && words[1] == "latency")
