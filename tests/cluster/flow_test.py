@@ -73,6 +73,13 @@ class Flow(Cluster):
                          self.kafka.ends(self.topics["tickets"]))
         harness.assert_nothing_left(self, self.workers)
 
+    def test_tickets_longer_than_what_is_fetched_at_a_time(self):
+        self.worker(KAFKA_PREFETCH_BYTES="64KiB")
+        tickets = [dict(harness.ticket(["true"]), description="x" * length) for length in (10, 70_000, 10, 900_000, 10)]
+        self.kafka.produce_tickets(self.topics["tickets"], tickets)
+        results = self.one_result_each(tickets)
+        self.assertEqual({result["status"] for result in results.values()}, {"COMPLETED"})
+
     def test_avro_in_and_out_also_after_a_restart_without_the_registry(self):
         import avro_schemas
         registry = harness.peer(self, harness.SchemaRegistry())

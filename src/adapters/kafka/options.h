@@ -49,7 +49,7 @@ struct Options {
     Duration transaction_timeout = std::chrono::seconds(10);  // cluster-rule 7
     // Fetched ahead of the engine, all partitions together.
     std::size_t prefetch_bytes = 8 * 1024 * 1024;
-    int prefetch_records = 1000;
+    int prefetch_records = 500;  // of one partition
     // How far the results are read back beyond the oldest ticket's creation: clocks of producers differ.
     Duration results_margin = std::chrono::minutes(2);
     // Behind, open, and nothing read for so long: the consumer is stuck.

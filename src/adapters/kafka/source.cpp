@@ -64,8 +64,10 @@ Result<void> Source::open() {
     conf.set("fetch.queue.backoff.ms", "10");
     conf.set("fetch.wait.max.ms", "100");
     conf.set("queued.min.messages", std::to_string(options.prefetch_records));
-    conf.set("queued.max.messages.kbytes",
-             std::to_string(std::max<std::size_t>(64, options.prefetch_bytes / 1024 / kPartitionsAssumed)));
+    const std::size_t kibibytes = std::max<std::size_t>(64, options.prefetch_bytes / 1024 / kPartitionsAssumed);
+    conf.set("queued.max.messages.kbytes", std::to_string(kibibytes));
+    // What one fetch brings is kept whole until its last record is dealt with. A longer record comes all the same.
+    conf.set("fetch.message.max.bytes", std::to_string(std::min<std::size_t>(256, kibibytes) * 1024));
     rd_kafka_conf_set_events(conf.raw(), RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR);
     WA_TRY(std::shared_ptr<Client> made, Client::make(RD_KAFKA_CONSUMER, std::move(conf), parts_.listener));
     {
