@@ -303,64 +303,47 @@ class Targets(Faults):
 
 
 class Topics(Faults):
-    def test_the_tickets_topic_is_made_anew_between_two_runs(self):
-        worker = self.worker()
-        old = [self.noted() for _ in range(18)]
-        self.produce(old)
-        self.one_result_each(old)
-        self.end(worker)
+    def worked_off(self, count):
+        """A worker that has just finished so many tickets, and these."""
+        worker, tickets = self.worker(), [self.noted() for _ in range(count)]
+        self.produce(tickets)
+        self.one_result_each(tickets)
+        self.wait_committed()
+        return worker, tickets
+
+    def made_anew(self, count):
+        """So many new tickets, in a new topic of the old one's name."""
         self.delete_topic(self.topics["tickets"])
         self.make_topic(self.topics["tickets"], 6)
-        new = [self.noted() for _ in range(12)]
-        self.produce(new)
+        tickets = [self.noted() for _ in range(count)]
+        self.produce(tickets)
+        return tickets
+
+    def test_the_tickets_topic_is_made_anew_between_two_runs(self):
+        worker, old = self.worked_off(18)
+        self.end(worker)
+        new = self.made_anew(12)
         worker.start()
         self.one_result_each(old + new, 30)
         self.assert_run_once(old + new)
 
     def test_the_tickets_topic_is_made_anew_under_a_worker(self):
-        worker = self.worker()
-        old = [self.noted() for _ in range(18)]
-        self.produce(old)
-        self.one_result_each(old)
-        self.wait_committed()
-        self.delete_topic(self.topics["tickets"])
-        self.make_topic(self.topics["tickets"], 6)
-        new = [self.noted() for _ in range(12)]
-        self.produce(new)
-        self.one_result_each(old + new, 25)
-        self.wait_committed()
-        self.assert_run_once(old + new)
-        self.end(worker)
-
-    def test_a_topic_that_is_made_anew_and_grows_beyond_the_old_one(self):
-        worker = self.worker()
-        old = [self.noted() for _ in range(6)]
-        self.produce(old)
-        self.one_result_each(old)
-        self.wait_committed()
-        self.delete_topic(self.topics["tickets"])
-        self.make_topic(self.topics["tickets"], 6)
-        new = [self.noted() for _ in range(24)]
-        self.produce(new)
-        self.one_result_each(old + new, 25)
-        self.wait_committed()
-        self.assert_run_once(old + new)
-        self.end(worker)
+        for before, after in ((18, 12), (6, 24)):  # it stays below the old one's end, or grows beyond it
+            with self.subTest(before=before, after=after):
+                worker, old = self.worked_off(before)
+                new = self.made_anew(after)
+                self.one_result_each(old + new, 25)
+                self.wait_committed()
+                self.assert_run_once(old + new)
+                self.end(worker)
 
     def test_what_was_committed_late_for_the_old_topic_does_not_count_for_the_new_one(self):
         """As by a worker that ends in the moment between the new topic's making and its noticing."""
-        worker = self.worker()
-        old = [self.noted() for _ in range(12)]
-        self.produce(old)
-        self.one_result_each(old)
-        self.wait_committed()
+        worker, old = self.worked_off(12)
         self.end(worker)
         late = self.kafka.committed(self.group, self.topics["tickets"])
         self.assertEqual(len({text.partition("@")[2] for _, text in late.values()}), 1, late)
-        self.delete_topic(self.topics["tickets"])
-        self.make_topic(self.topics["tickets"], 6)
-        new = [self.noted() for _ in range(24)]
-        self.produce(new)
+        new = self.made_anew(24)
         self.commit_as_stranger(late)
         worker.start()
         self.one_result_each(old + new, 30)
