@@ -199,7 +199,7 @@ const char* __lsan_default_suppressions() {  // NOLINT(bugprone-reserved-identif
 // Their locks are not seen, so what they hand from thread to thread looks like a race. There can be one such list in a
 // program, so that the Kafka client stands in it too: its counters of references are atomics that are not seen.
 const char* __tsan_default_suppressions() {  // NOLINT(bugprone-reserved-identifier)
-    return "race:libgrpc\nrace:libgpr\nrace:libabsl\nrace:libssl.so\nrace:libcrypto.so\nthread:libgpr\n"
-           "race:rwlock_destroy\nrace:mtx_destroy\nrace:cnd_destroy\nrace:rd_kafka_\n";
+    return "race:libgrpc\nrace:libgpr\nrace:libabsl\nrace:libcares\nrace:libssl.so\nrace:libcrypto.so\nthread:libgpr\n"
+           "race:rwlock_destroy\nrace:mtx_destroy\nrace:cnd_destroy\nrace:rd_kafka_\nrace:rd_list_\nrace:rd_avl_\n";
 }
 #endif
