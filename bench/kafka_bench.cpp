@@ -251,7 +251,8 @@ int latency(const std::string& brokers, const std::string& in, const std::string
         quiet = message == nullptr ? quiet + 1 : 0;
         if (message != nullptr) rd_kafka_message_destroy(message);
     }
-    const std::size_t first = static_cast<std::size_t>(clock.wall_now()) * 1000;
+    constexpr std::size_t kIds = 1'000'000'000'000;  // an id has room for as many
+    const std::size_t first = static_cast<std::size_t>(clock.wall_now()) * 1000 % kIds;
     std::vector<MonoTime> written(count);
     std::vector<double> took;
     const MonoTime began = clock.now();
