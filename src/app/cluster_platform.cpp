@@ -202,6 +202,7 @@ public:
     void update_status(StatusUpdate update) override {
         HttpTicketService* const service = platform_.services_->tickets();
         if (service == nullptr) return;
+        platform_.running_told_.told(update, platform_.parts_.clock.wall_now());
         // Endings are told of after the ticket's span, retries long after it.
         update.cause = platform_.tracing_->context_of(update.ticket_id);
         service->update_status(std::move(update));
@@ -259,7 +260,10 @@ Result<void> ClusterPlatform::connect() {
                                                 [this](std::string_view payload, kafka::EndingDecoded done) {
                                                     codec_->ending(payload, std::move(done));
                                                 },
-                                                {[this](EndingSeen ending) { parts_.feed(std::move(ending)); },
+                                                {[this](EndingSeen ending) {
+                                                     running_told_.seen(ending, parts_.clock.now());
+                                                     parts_.feed(std::move(ending));
+                                                 },
                                                  [this](ResultsReaderCaughtUp caught_up) { parts_.feed(caught_up); }}));
     WA_TRY(source_, kafka::Source::make({parts_.loop, parts_.clock, options_, *listener_, *results_,
                                          [this](kafka::SourceInput input) {
@@ -376,6 +380,7 @@ bool ClusterPlatform::renew_connections() {
 void ClusterPlatform::every_moment() {
     codec_->refresh();
     services_->look();
+    tell_again(running_told_.due(parts_.clock.now()));
     metrics_.span_queue(tracing_->waiting());
     for (; json_fallbacks_ < codec_->json_fallbacks(); ++json_fallbacks_)
         metrics_.json_instead_of_avro();

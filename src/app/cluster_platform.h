@@ -12,6 +12,7 @@
 #include "adapters/kafka/results_reader.h"
 #include "adapters/kafka/sink.h"
 #include "adapters/kafka/source.h"
+#include "adapters/ticket_service/running_told.h"
 #include "app/cluster_services.h"
 #include "app/instance.h"
 #include "app/message_codec.h"
@@ -74,6 +75,7 @@ private:
     std::unique_ptr<Tickets> tickets_;
     std::unique_ptr<kafka::DeadLetterTopic> dead_letters_;
     std::unique_ptr<kafka::FileWatch> certificates_;
+    ticket_service::RunningTold running_told_;
     boost::asio::steady_timer timer_;
     std::uint64_t json_fallbacks_ = 0;
 

@@ -438,6 +438,53 @@ class Stopped(Faults):
         self.end(stopped, other)
         harness.assert_nothing_left(self, self.workers)
 
+    def test_a_status_that_a_stopped_worker_says_too_late_is_put_right(self):
+        service = harness.ticket_service().start()
+        self.addCleanup(service.close)
+        more = {"EXECUTION_TICKET_SERVICE_URL": service["EXECUTION_TICKET_SERVICE_URL"]}
+        stopped = self.worker(**more)
+        self.wait_all_assigned(1)
+        service.control("/mode", {"mode": "status", "status": 503, "retry_after": 1})
+        one = self.noted(1)
+        self.produce([one])
+        harness.wait_until(lambda: service.control("/patches"), 20, 0.05)
+        stopped.freeze()
+        service.control("/mode", {"mode": "up"})
+        other = self.worker(**more)
+
+        def status():
+            return service.control("/statuses").get(one["ticket_id"])
+        harness.wait_until(lambda: status() == "COMPLETED", 40, 0.2)
+        told = len(service.control("/patches"))
+        stopped.thaw()
+        said = harness.wait_until(lambda: [patch["status"] for patch in service.control("/patches")[told:]], 20, 0.1)
+        self.assertEqual(said[0], "RUNNING", "it was not too late")
+        harness.wait_until(lambda: status() == "COMPLETED", 20, 0.2)
+        time.sleep(3)
+        self.assertEqual([patch["status"] for patch in service.control("/patches")[told:]], ["RUNNING", "COMPLETED"])
+        self.one_result_each([one])
+        self.end(stopped, other)
+
+
+class Silent(Faults):
+    def test_clients_are_made_anew_when_brokers_are_silent_for_long(self):
+        worker = self.worker()
+        before = [self.noted() for _ in range(6)]
+        self.produce(before)
+        self.one_result_each(before)
+        self.kafka.freeze()
+        try:
+            harness.wait_until(lambda: self.logged(worker, "consumer_made_anew") and
+                               self.logged(worker, "results_reader_made_anew"), 90, 0.5)
+        finally:
+            self.kafka.thaw()
+        after = [self.noted() for _ in range(6)]
+        self.produce(after)
+        self.one_result_each(before + after)
+        self.assert_run_once(before + after)
+        self.wait_committed()
+        self.end(worker)
+
 
 class Dependencies(Faults):
     def test_chains_across_partitions_with_the_last_first(self):

@@ -159,6 +159,19 @@ class Kafka(Peer):
             self._admin = kafka_admin.AdminClient({"bootstrap.servers": self.plain, "log_level": 0})
         return self._admin
 
+    def ask(self, question, limit=60):
+        """The answer of `question(admin client)`. Asked again when brokers have none yet, as after a restart: by a new
+        client, since an old one may have forgotten where they are."""
+        deadline = time.monotonic() + limit
+        while True:
+            try:
+                return question(self.admin())
+            except confluent_kafka.KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                self._admin = None
+                time.sleep(0.5)
+
     def topic(self, prefix, partitions=6, **config):
         """A new topic with a random name; config keys with '_' for '.'."""
         name = f"{prefix}.{secrets.token_hex(4)}"
@@ -185,7 +198,7 @@ class Kafka(Peer):
         self.admin().create_partitions([kafka_admin.NewPartitions(name, total)])[name].result(30)
 
     def partitions(self, topic):
-        found = self.admin().list_topics(topic, timeout=30).topics.get(topic)
+        found = self.ask(lambda admin: admin.list_topics(topic, timeout=10)).topics.get(topic)
         return len(found.partitions) if found and not found.error else 0
 
     def producer(self):
@@ -236,9 +249,12 @@ class Kafka(Peer):
     def ends(self, topic, isolation="READ_COMMITTED"):
         """The stable end of each partition (or, with READ_UNCOMMITTED, the end)."""
         parts = [confluent_kafka.TopicPartition(topic, number) for number in range(self.partitions(topic))]
-        asked = self.admin().list_offsets({part: kafka_admin.OffsetSpec.latest() for part in parts},
-                                          isolation_level=confluent_kafka.IsolationLevel[isolation], request_timeout=30)
-        return {part.partition: future.result(30).offset for part, future in asked.items()}
+
+        def question(admin):
+            asked = admin.list_offsets({part: kafka_admin.OffsetSpec.latest() for part in parts},
+                                       isolation_level=confluent_kafka.IsolationLevel[isolation], request_timeout=10)
+            return {part.partition: future.result(30).offset for part, future in asked.items()}
+        return self.ask(question)
 
     def read_all(self, topic, limit=60, committed_only=True):
         """Every record from the start to the stable end as of now, as readers with read_committed see them."""
@@ -249,21 +265,22 @@ class Kafka(Peer):
             "auto.offset.reset": "earliest", "isolation.level": isolation, "enable.partition.eof": True, "log_level": 0,
             "fetch.message.max.bytes": 8_000_000, "fetch.wait.max.ms": 20})
         records, open_parts, deadline = [], {part for part, end in ends.items() if end > 0}, time.monotonic() + limit
+        trouble = None
         try:
             consumer.assign([confluent_kafka.TopicPartition(topic, part, confluent_kafka.OFFSET_BEGINNING)
                              for part in open_parts])
             while open_parts:
                 if time.monotonic() > deadline:
-                    raise AssertionError(f"{topic}: partitions {sorted(open_parts)} were not read to {ends} in {limit} s")
+                    raise AssertionError(f"{topic}: partitions {sorted(open_parts)} were not read to {ends} in {limit} s; "
+                                         f"last error: {trouble}")
                 for message in consumer.consume(1000, 0.2):
                     if message.error():
                         if message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
                             if message.offset() >= ends[message.partition()]:
                                 open_parts.discard(message.partition())
-                            continue
-                        if message.error().retriable() or message.error().code() < 0:
-                            continue  # the deadline ends it
-                        raise AssertionError(str(message.error()))
+                        else:
+                            trouble = message.error()  # as after a restart of the broker: the deadline ends it
+                        continue
                     records.append(Record(message.topic(), message.partition(), message.offset(), message.timestamp()[1],
                                           message.key(), message.value(), message.headers() or []))
         finally:
@@ -287,7 +304,7 @@ class Kafka(Peer):
 
     def members(self, group):
         """{client id: partitions} of a group."""
-        described = self.admin().describe_consumer_groups([group], request_timeout=30)[group].result(30)
+        described = self.ask(lambda admin: admin.describe_consumer_groups([group], request_timeout=10)[group].result(30))
         return {f"{member.client_id}/{member.member_id}":
                 sorted((part.topic, part.partition) for part in member.assignment.topic_partitions)
                 for member in described.members}

@@ -1,5 +1,8 @@
 #include "adapters/kafka/client.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <array>
 
 namespace wa::kafka {
@@ -124,6 +127,8 @@ Result<std::unique_ptr<Client>> Client::make(rd_kafka_type_t type, Configuration
     rd_kafka_conf_t* conf = configuration.conf_.get();
     rd_kafka_conf_set_opaque(conf, client.get());
     rd_kafka_conf_set_log_cb(conf, &Client::log_line);
+    rd_kafka_conf_set_socket_cb(conf, &Client::open_socket);
+    rd_kafka_conf_set_closesocket_cb(conf, &Client::close_socket);
     if (type == RD_KAFKA_PRODUCER) rd_kafka_conf_set_dr_msg_cb(conf, &Client::delivered);
     std::array<char, 512> why{};
     client->handle_ = rd_kafka_new(type, conf, why.data(), why.size());
@@ -139,6 +144,29 @@ Result<void> Client::can_be_made(const Options& options, Listener& listener) {
 
 Client::~Client() {
     if (handle_ != nullptr) rd_kafka_destroy_flags(handle_, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+int Client::open_socket(int domain, int type, int protocol, void* opaque) {
+    auto* self = static_cast<Client*>(opaque);
+    const int made = ::socket(domain, type | SOCK_CLOEXEC, protocol);
+    if (made < 0) return made;
+    const std::lock_guard lock(self->sockets_mutex_);
+    self->sockets_.insert(made);
+    return made;
+}
+
+// Under the lock, so that a number that is in use again is never taken for this one.
+int Client::close_socket(int socket, void* opaque) {
+    auto* self = static_cast<Client*>(opaque);
+    const std::lock_guard lock(self->sockets_mutex_);
+    self->sockets_.erase(socket);
+    return ::close(socket);
+}
+
+void Client::cut_connections() {
+    const std::lock_guard lock(sockets_mutex_);
+    for (const int open : sockets_)
+        ::shutdown(open, SHUT_RDWR);
 }
 
 std::pair<rd_kafka_resp_err_t, std::string> Client::fatal() const {

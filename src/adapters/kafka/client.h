@@ -7,6 +7,8 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -75,6 +77,9 @@ public:
     Client& operator=(const Client&) = delete;
 
     [[nodiscard]] rd_kafka_t* raw() const { return handle_; }
+    // Ends every connection; they are made again as they are needed. For a client that does not come back from a call:
+    // what it waits for it looks at again when a connection goes or comes. Any thread.
+    void cut_connections();
     // 0 = none, else a reason why this instance can do nothing more.
     [[nodiscard]] std::pair<rd_kafka_resp_err_t, std::string> fatal() const;
     // What is done with delivery reports; set before the first message. Called by whoever polls.
@@ -84,8 +89,12 @@ private:
     explicit Client(Listener& listener) : listener_(listener) {}
     static void log_line(const rd_kafka_t* client, int level, const char* facility, const char* text);
     static void delivered(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque);
+    static int open_socket(int domain, int type, int protocol, void* opaque);
+    static int close_socket(int socket, void* opaque);
 
     Listener& listener_;
+    std::mutex sockets_mutex_;
+    std::set<int> sockets_;
     rd_kafka_t* handle_ = nullptr;
 };
 

@@ -18,6 +18,7 @@ constexpr Duration kLookAgain = std::chrono::minutes(1);
 constexpr std::size_t kMaxLookedBack = 200'000;
 constexpr std::size_t kMaxDetail = 200;
 constexpr Duration kSchemaPatience = std::chrono::seconds(10);
+constexpr Duration kLookBackPatience = std::chrono::seconds(30);
 
 std::string_view bytes_of(const void* data, std::size_t size) {
     return data == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(data), size);
@@ -86,6 +87,17 @@ void ResultsReader::renew() {
     if (begun_) assign({});
 }
 
+// A client that knows no brokers any more would read nothing for ever.
+void ResultsReader::heard(bool answer, MonoTime asked) {
+    if (answer) return silence_.answered();
+    if (!silence_.failed(asked, clock_.now())) return;
+    listener_.log(Severity::kWarning, "results_reader_made_anew", "the brokers have not answered for some time");
+    // What asked is a part of what is made anew.
+    boost::asio::post(loop_, [this, alive = std::weak_ptr<bool>(alive_)] {
+        if (!alive.expired()) renew();
+    });
+}
+
 void ResultsReader::need_from(EpochMillis created_at) {
     const EpochMillis from = std::max<EpochMillis>(0, created_at - to_millis(options_.results_margin));
     if (!needed_from_ || from < *needed_from_) needed_from_ = from;
@@ -95,9 +107,10 @@ void ResultsReader::need_from(EpochMillis created_at) {
 void ResultsReader::begin() {
     if (beginning_) return;
     beginning_ = true;
-    const auto again = [this, alive = std::weak_ptr<bool>(alive_)](const Error& error) {
+    const auto again = [this, asked = clock_.now(), alive = std::weak_ptr<bool>(alive_)](const Error& error) {
         if (alive.expired()) return;
         beginning_ = false;  // every_second() tries again
+        heard(is_answer(error), asked);
         trouble_ = "results cannot be read: " + error.describe();
         listener_.log(Severity::kWarning, "results_reader_waits", error.describe());
     };
@@ -116,6 +129,7 @@ void ResultsReader::begin() {
             if (!known_ends) return again(known_ends.error());
             admin_->offsets(options_.results_topic, times, [this, again, from, ends = *known_ends](auto starts) {
                 if (!starts) return again(starts.error());
+                silence_.answered();
                 beginning_ = false;
                 begun_ = true;
                 trouble_.clear();
@@ -318,6 +332,7 @@ void ResultsReader::ask_ends() {
         questions.push_back({id, RD_KAFKA_OFFSET_SPEC_LATEST});
     admin_->offsets(options_.results_topic, questions, [this, asked_at = clock_.now()](auto ends) {
         asking_ = false;
+        heard(ends || is_answer(ends.error()), asked_at);
         if (ends) {
             ends_known(asked_at, *ends);
         } else {
@@ -371,6 +386,7 @@ void ResultsReader::every_second() {
         if (begun_) ask_ends();
         constexpr int kTurnsBetweenLooks = 18;
         if (begun_ && ++seconds_ % kTurnsBetweenLooks == 0) look_for_partitions();
+        watch_look_back();
         if (begun_ && !look_back_wanted_.empty()) start_look_back();
         std::int64_t behind = 0;
         for (const auto& [id, position] : positions_)
@@ -433,6 +449,9 @@ void ResultsReader::start_look_back() {
         if (!client) return listener_.log(Severity::kError, "look_back_failed", client.error().describe());
         look_back_ = std::make_unique<LookBack>();
         look_back_->client = std::move(*client);
+        look_back_->moved = clock_.now();
+        look_back_->everything = everything;
+        look_back_->began_from = began_from_;
         if (!everything) look_back_->ids = std::exchange(look_back_wanted_, {});
         const PartitionList list(rd_kafka_topic_partition_list_new(static_cast<int>(begins->size())));
         for (const auto& [id, begin] : *begins) {
@@ -464,6 +483,8 @@ void ResultsReader::serve_look_back() {
     for (std::size_t taken = 0; taken < kTurn; ++taken) {
         const Message message(rd_kafka_consumer_poll(pass.client->raw(), 0));
         if (!message) break;
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            pass.moved = clock_.now();
         const auto next = pass.next.find(message->partition);
         if (next == pass.next.end()) continue;
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) next->second = std::max(next->second, message->offset);
@@ -490,6 +511,19 @@ void ResultsReader::serve_look_back() {
     boost::asio::post(loop_, [this, alive] {
         if (!alive.expired() && look_back_ && rd_kafka_queue_length(look_back_->queue.get()) > 0) serve_look_back();
     });
+}
+
+// A pass whose client has gone silent is begun again with another one: until it is over nothing else is looked for.
+void ResultsReader::watch_look_back() {
+    if (!look_back_ || clock_.now() - look_back_->moved < kLookBackPatience) return;
+    listener_.log(Severity::kWarning, "look_back_begins_again", "nothing has come for some time");
+    look_back_wanted_.merge(look_back_->ids);
+    if (look_back_->everything) {
+        began_from_ = look_back_->began_from;
+        for (const auto& [id, start] : look_back_->until)
+            starts_[id] = start;
+    }
+    finish_look_back();
 }
 
 void ResultsReader::finish_look_back() {

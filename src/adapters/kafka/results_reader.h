@@ -24,6 +24,7 @@
 #include "adapters/kafka/admin_calls.h"
 #include "adapters/kafka/client.h"
 #include "adapters/kafka/headers.h"
+#include "adapters/kafka/silence.h"
 #include "adapters/kafka/wakeup.h"
 #include "base/clock.h"
 #include "ports/ticket_service.h"
@@ -89,6 +90,9 @@ private:
         std::unordered_set<std::string> ids;
         std::map<PartitionId, Offset> until;
         std::map<PartitionId, Offset> next;
+        bool everything = false;     // for older tickets, not for some ids
+        EpochMillis began_from = 0;  // what began_from_ was before
+        MonoTime moved{};            // when something was last read
         std::unique_ptr<Client> client;
         std::unique_ptr<Wakeup> wakeup;
         Queue queue;
@@ -100,6 +104,7 @@ private:
     Result<void> connect();
     [[nodiscard]] Result<std::unique_ptr<Client>> make_client(std::string_view name) const;
     void begin();
+    void heard(bool answer, MonoTime asked);
     void assign(const std::map<PartitionId, Offset>& starts);
     void look_for_partitions();
     void serve();
@@ -111,6 +116,7 @@ private:
     [[nodiscard]] std::map<PartitionId, Offset> read_so_far() const;
     void start_look_back();
     void serve_look_back();
+    void watch_look_back();
     void finish_look_back();
     void remember(const ResultOrigin& origin);
     void remember_recent(PartitionId partition, const EndingSeen& ending);
@@ -139,6 +145,7 @@ private:
     std::map<PartitionId, Position> positions_;
     std::map<PartitionId, Offset> starts_;
     bool asking_ = false;
+    Silence silence_;
     bool ask_again_ = false;
     MonoTime ends_as_of_ = MonoTime::min();
     MonoTime told_caught_up_ = MonoTime::min();

@@ -20,10 +20,13 @@ constexpr Duration kTopicMissing = std::chrono::seconds(1);
 constexpr Duration kOneAlertFor = std::chrono::minutes(10);
 constexpr std::size_t kMaxAlerted = 10'000;
 constexpr std::size_t kMaxDelivered = 100'000;
+constexpr Duration kLookAgain = std::chrono::seconds(1);
 
 }  // namespace
 
-Sink::Sink(Parts parts) : parts_(std::move(parts)), thread_([this] { work(); }) {}
+Sink::Sink(Parts parts) : parts_(std::move(parts)), timer_(parts_.loop), thread_([this] { work(); }) {
+    every_second();
+}
 
 Sink::~Sink() {
     {
@@ -31,8 +34,47 @@ Sink::~Sink() {
         stopping_ = true;
     }
     alive_.reset();
+    timer_.cancel();
     wake_.notify_all();
+    {
+        std::unique_lock lock(mutex_);
+        while (!wake_.wait_for(lock, kLookAgain, [this] { return ended_; }))
+            cut_what_is_overdue();
+    }
     thread_.join();
+}
+
+// The client's calls have limits that it does not always keep: it may wait for a coordinator that it asks for only when
+// a connection goes or comes (2.12.1: sending offsets to a transaction, after three answers that there is none).
+Sink::ClientCall::ClientCall(Sink& sink, std::string_view what) : sink_(sink) {
+    const std::lock_guard lock(sink_.call_mutex_);
+    sink_.called_ = sink_.producer_.get();
+    sink_.call_ = what;
+    sink_.call_due_ = sink_.parts_.clock.now() + sink_.parts_.call_limit;
+}
+
+Sink::ClientCall::~ClientCall() {
+    const std::lock_guard lock(sink_.call_mutex_);
+    sink_.called_ = nullptr;
+}
+
+void Sink::every_second() {
+    timer_.expires_after(kLookAgain);
+    timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const boost::system::error_code& error) {
+        if (error || alive.expired()) return;
+        cut_what_is_overdue();
+        every_second();
+    });
+}
+
+void Sink::cut_what_is_overdue() {
+    const std::lock_guard lock(call_mutex_);
+    const MonoTime now = parts_.clock.now();
+    if (called_ == nullptr || now < call_due_) return;
+    parts_.listener.log(Severity::kError, "kafka_call_overdue",
+                        std::string(call_) + " has not come back; its connections are made anew");
+    called_->cut_connections();
+    call_due_ = now + parts_.call_limit;
 }
 
 SinkTraits Sink::traits() const {
@@ -116,6 +158,11 @@ void Sink::work() {
         post(settle(order->batch));
     }
     drop_producer();
+    {
+        const std::lock_guard lock(mutex_);
+        ended_ = true;
+    }
+    wake_.notify_all();
 }
 
 void Sink::drop_producer() {
@@ -173,6 +220,7 @@ Result<void> Sink::make_producer() {
     if (options.delivery == Delivery::kAtLeastOnce) return {};
     constexpr int kPatience = 5000;
     while (true) {
+        const ClientCall call(*this, "init_transactions");
         ClientError error(rd_kafka_init_transactions(producer_->raw(), kPatience));
         if (!error) return {};
         if (stopping()) return fail(ErrorCode::kCancelled, "kafka", "the worker is stopping");
@@ -231,9 +279,7 @@ CommitResult Sink::settle_exactly_once(const CommitBatch& batch) {
         result.status = aborted.step == Step::kFatal ? CommitStatus::kFatal : CommitStatus::kAborted;
         return result;
     };
-    if (Verdict begun = judge(ClientError(rd_kafka_begin_transaction(producer_->raw())), "begin a transaction");
-        begun.step != Step::kOk)
-        return give_up(std::move(begun));
+    if (Verdict begun = begin_transaction(); begun.step != Step::kOk) return give_up(std::move(begun));
     if (Verdict produced = produce(out, result.rejected, batch); produced.step != Step::kOk)
         return give_up(std::move(produced));
     if (Verdict sent = send_offsets(batch); sent.step != Step::kOk) return give_up(std::move(sent));
@@ -472,7 +518,11 @@ bool Sink::topic_exists(const std::string& topic) {
     if (handle == nullptr) return false;
     const struct rd_kafka_metadata* metadata = nullptr;
     constexpr int kPatience = 5000;
-    const auto code = rd_kafka_metadata(producer_->raw(), 0, handle, &metadata, kPatience);
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    {
+        const ClientCall call(*this, "metadata");
+        code = rd_kafka_metadata(producer_->raw(), 0, handle, &metadata, kPatience);
+    }
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         known.exists = metadata->topic_cnt == 1 && metadata->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR &&
                        metadata->topics[0].partition_cnt > 0;
@@ -541,6 +591,7 @@ Sink::Verdict Sink::produce(std::vector<std::unique_ptr<Outgoing>>& out, std::ve
     bool purged = false;
     const MonoTime patience = parts_.clock.now() + std::chrono::seconds(60);
     while (!all_reported()) {
+        const ClientCall call(*this, "flush");
         rd_kafka_flush(producer_->raw(), 1000);
         rd_kafka_poll(producer_->raw(), 0);
         const bool hopeless =
@@ -593,6 +644,11 @@ PartitionList Sink::offsets_of(const CommitBatch& batch, const std::string& topi
     return list;
 }
 
+Sink::Verdict Sink::begin_transaction() {
+    const ClientCall call(*this, "begin_transaction");
+    return judge(ClientError(rd_kafka_begin_transaction(producer_->raw())), "begin a transaction");
+}
+
 Sink::Verdict Sink::send_offsets(const CommitBatch& batch) {
     if (batch.offsets.empty()) return {};
     const GroupMetadata group = parts_.group_metadata();
@@ -606,6 +662,7 @@ Sink::Verdict Sink::send_offsets(const CommitBatch& batch) {
     const PartitionList list = offsets_of(batch, parts_.options.tickets_topic);
     const MonoTime patience = parts_.clock.now() + parts_.options.transaction_timeout;
     while (true) {
+        const ClientCall call(*this, "send_offsets_to_transaction");
         ClientError error(rd_kafka_send_offsets_to_transaction(producer_->raw(), list.get(), group.get(), 5000));
         if (!error) return {};
         const rd_kafka_resp_err_t code = rd_kafka_error_code(error.get());
@@ -625,6 +682,7 @@ Sink::Verdict Sink::commit_transaction() {
     // transaction's own timeout only a new producer finds out.
     const MonoTime patience = parts_.clock.now() + 3 * parts_.options.transaction_timeout;
     while (true) {
+        const ClientCall call(*this, "commit_transaction");
         ClientError error(rd_kafka_commit_transaction(producer_->raw(), 5000));
         if (!error) return {};
         Verdict verdict = judge(std::move(error), "commit the transaction");
@@ -639,6 +697,7 @@ Sink::Verdict Sink::commit_transaction() {
 Sink::Verdict Sink::abort_transaction() {
     const MonoTime patience = parts_.clock.now() + 3 * parts_.options.transaction_timeout;
     while (true) {
+        const ClientCall call(*this, "abort_transaction");
         ClientError error(rd_kafka_abort_transaction(producer_->raw(), 5000));
         if (!error) return {};
         Verdict verdict = judge(std::move(error), "abort the transaction");

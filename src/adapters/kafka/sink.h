@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -66,6 +67,8 @@ public:
         std::function<CarriedHeaders(std::string_view ticket_id)> trace{};
         // Loop; null = none. Of the topic that the tickets come from.
         std::function<std::string()> topic_id{};
+        // A call of the client that lasts longer, whatever limit it was given, has its connections cut.
+        Duration call_limit = std::chrono::seconds(10);
     };
     explicit Sink(Parts parts);
     ~Sink() override;
@@ -101,7 +104,21 @@ private:
         bool metadata_too_large = false;
     };
 
+    // While it lives the sink's thread is in a call of the client that may wait.
+    class ClientCall {
+    public:
+        ClientCall(Sink& sink, std::string_view what);
+        ~ClientCall();
+        ClientCall(const ClientCall&) = delete;
+        ClientCall& operator=(const ClientCall&) = delete;
+
+    private:
+        Sink& sink_;
+    };
+
     void work();
+    void every_second();
+    void cut_what_is_overdue();
     Result<void> make_producer();
     void drop_producer();
     void keep_making_producer();
@@ -121,6 +138,7 @@ private:
     rd_kafka_resp_err_t hand_over(Outgoing& entry);
     Verdict produce(std::vector<std::unique_ptr<Outgoing>>& out, std::vector<RejectedSettlement>& rejected,
                     const CommitBatch& batch);
+    Verdict begin_transaction();
     Verdict send_offsets(const CommitBatch& batch);
     Verdict commit_transaction();
     Verdict abort_transaction();
@@ -157,6 +175,14 @@ private:
     std::set<std::pair<Epoch, SourcePosition>> delivered_;
     std::map<std::string, MonoTime> alerted_;  // by ticket id
     std::vector<std::string> alerts_;          // task types of the alerts in the batch under way
+
+    // The call that the thread is in, and when it is overdue; for those who watch it.
+    std::mutex call_mutex_;
+    Client* called_ = nullptr;
+    std::string_view call_;
+    MonoTime call_due_{};
+    boost::asio::steady_timer timer_;
+    bool ended_ = false;  // the thread; with mutex_
     std::thread thread_;
 };
 

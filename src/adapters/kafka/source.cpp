@@ -607,17 +607,15 @@ void Source::every_second() {
 }
 
 void Source::ask_ends() {
-    if (!admin_ || asking_ends_ || partitions_.empty() || closed_) return;
+    if (!admin_ || asking_ends_ || closed_) return;
+    if (partitions_.empty()) return ask_whether_alive();
     asking_ends_ = true;
     std::vector<OffsetQuestion> questions;
     for (const auto& [id, partition] : partitions_)
         questions.push_back({id, RD_KAFKA_OFFSET_SPEC_LATEST});
-    admin_->offsets(parts_.options.tickets_topic, questions, [this](auto ends) {
+    admin_->offsets(parts_.options.tickets_topic, questions, [this, asked = parts_.clock.now()](auto ends) {
         asking_ends_ = false;
-        if (ends.has_value() != connected_) {
-            connected_ = ends.has_value();
-            parts_.listener.connected(connected_);
-        }
+        answered(ends || is_answer(ends.error()), asked);
         if (!ends) return;
         for (const auto& [id, end] : *ends) {
             const auto found = partitions_.find(id);
@@ -626,6 +624,23 @@ void Source::ask_ends() {
             parts_.listener.behind(id, std::max<Offset>(0, end - found->second.position));
         }
     });
+}
+
+// Without partitions nothing else is asked, and the client itself may have given up without a word.
+void Source::ask_whether_alive() {
+    if (std::exchange(asking_whether_alive_, true)) return;
+    admin_->describe(parts_.options.tickets_topic, [this, asked = parts_.clock.now()](Result<TopicFacts> facts) {
+        asking_whether_alive_ = false;
+        answered(facts || is_answer(facts.error()), asked);
+    });
+}
+
+void Source::answered(bool yes, MonoTime asked) {
+    if (std::exchange(connected_, yes) != yes) parts_.listener.connected(yes);
+    if (yes) return silence_.answered();
+    // While there are partitions their session decides: made anew, this member would lose what it is working on.
+    if (silence_.failed(asked, parts_.clock.now()) && partitions_.empty() && !closed_)
+        rejoin("the brokers have not answered for some time", Severity::kWarning);
 }
 
 // Health is not that the process is up: a partition that is behind, may be read, and does not move, is stuck.
@@ -719,7 +734,7 @@ void Source::rejoin(std::string why, Severity severity) {
         queue_.reset();
         admin_.reset();
         wakeup_.reset();
-        asking_ends_ = false;
+        asking_ends_ = asking_whether_alive_ = false;
         {
             const std::lock_guard lock(client_mutex_);
             client_.reset();

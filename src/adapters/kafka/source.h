@@ -25,6 +25,7 @@
 #include "adapters/kafka/admin_calls.h"
 #include "adapters/kafka/client.h"
 #include "adapters/kafka/results_reader.h"
+#include "adapters/kafka/silence.h"
 #include "adapters/kafka/wakeup.h"
 #include "base/clock.h"
 #include "ports/result_sink.h"
@@ -155,6 +156,8 @@ private:
     [[nodiscard]] Record record_of(const rd_kafka_message_t& message, Epoch epoch) const;
     void every_second();
     void ask_ends();
+    void ask_whether_alive();
+    void answered(bool yes, MonoTime asked);
     void watch_progress();
     void heal(PartitionId id);
     void look_at_renewal();
@@ -185,6 +188,8 @@ private:
     std::vector<Queue> retired_;  // queues of partitions that left while they were being read
     PartitionId turn_ = 0;        // whose turn it is to be read first
     bool asking_ends_ = false;
+    bool asking_whether_alive_ = false;
+    Silence silence_;
     std::string topic_id_;
     bool rejoining_ = false;
     bool commits_void_ = false;  // what is committed counts records of a topic that is gone
