@@ -418,6 +418,7 @@ void ClusterPlatform::disconnect() {
     timer_.cancel();
     certificates_.reset();
     dead_letters_.reset();
+    if (sink_) producers_left_ = sink_->close();
     sink_.reset();
     source_.reset();
     results_.reset();

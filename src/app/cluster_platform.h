@@ -47,6 +47,7 @@ public:
     void leave(std::function<void()> done) override;
     void disconnect() override;
     void close(bool /*drained*/) override {}
+    [[nodiscard]] bool leaves_threads() const override { return producers_left_ > 0; }
     [[nodiscard]] DeadLetters& dead_letters() override { return *dead_letters_; }
     [[nodiscard]] admin::Registration registration() const override;
     [[nodiscard]] std::vector<std::vector<std::string>> checks() override;
@@ -78,6 +79,7 @@ private:
     ticket_service::RunningTold running_told_;
     boost::asio::steady_timer timer_;
     std::uint64_t json_fallbacks_ = 0;
+    std::size_t producers_left_ = 0;
 
     // Read by the HTTP threads.
     struct Seen {

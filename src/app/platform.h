@@ -72,6 +72,9 @@ public:
     virtual void leave(std::function<void()> done) = 0;
     virtual void disconnect() = 0;
     virtual void close(bool drained) = 0;
+    // After disconnect(): threads of a library that did not come back go on. Exit handlers would pull the ground from
+    // under them, so the process ends without any.
+    [[nodiscard]] virtual bool leaves_threads() const { return false; }
 
     // Null where there is none.
     [[nodiscard]] virtual EmbeddedStore* store() { return nullptr; }

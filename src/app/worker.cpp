@@ -9,6 +9,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <csignal>
+#include <cstdlib>
 #include <utility>
 
 #include "app/api_binding.h"
@@ -136,7 +137,9 @@ int Worker::run() {
     });
     every_tenth_second();
     loop_.run();
-    return report_and_close();
+    const int code = report_and_close();
+    if (platform_->leaves_threads()) std::_Exit(code);
+    return code;
 }
 
 void Worker::say_isolation(const HelperStatus& helper) {

@@ -444,8 +444,9 @@ class Stopped(Faults):
         more = {"EXECUTION_TICKET_SERVICE_URL": service["EXECUTION_TICKET_SERVICE_URL"]}
         stopped = self.worker(**more)
         self.wait_all_assigned(1)
-        service.control("/mode", {"mode": "status", "status": 503, "retry_after": 1})
         one = self.noted(1)
+        service.control("/tickets", [one])
+        service.control("/mode", {"mode": "status", "status": 503, "retry_after": 1})
         self.produce([one])
         harness.wait_until(lambda: service.control("/patches"), 20, 0.05)
         stopped.freeze()

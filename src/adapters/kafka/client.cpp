@@ -169,6 +169,11 @@ void Client::cut_connections() {
         ::shutdown(open, SHUT_RDWR);
 }
 
+void Client::mute() {
+    const std::lock_guard lock(listener_mutex_);
+    listener_ = nullptr;
+}
+
 std::pair<rd_kafka_resp_err_t, std::string> Client::fatal() const {
     std::array<char, 512> why{};
     const rd_kafka_resp_err_t code = rd_kafka_fatal_error(handle_, why.data(), why.size());
@@ -185,7 +190,8 @@ void Client::log_line(const rd_kafka_t* client, int level, const char* facility,
                               : level <= kSyslogWarning ? Severity::kWarning
                               : level <= kSyslogInfo    ? Severity::kInfo
                                                         : Severity::kDebug;
-    self->listener_.log(severity, "kafka_client", std::string(facility) + ": " + text);
+    const std::lock_guard lock(self->listener_mutex_);
+    if (self->listener_ != nullptr) self->listener_->log(severity, "kafka_client", std::string(facility) + ": " + text);
 }
 
 void Client::delivered(rd_kafka_t* /*client*/, const rd_kafka_message_t* message, void* opaque) {

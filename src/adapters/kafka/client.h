@@ -80,19 +80,22 @@ public:
     // Ends every connection; they are made again as they are needed. For a client that does not come back from a call:
     // what it waits for it looks at again when a connection goes or comes. Any thread.
     void cut_connections();
+    // Nothing is told to the listener any more once this returns: for a client that outlives it. Any thread.
+    void mute();
     // 0 = none, else a reason why this instance can do nothing more.
     [[nodiscard]] std::pair<rd_kafka_resp_err_t, std::string> fatal() const;
     // What is done with delivery reports; set before the first message. Called by whoever polls.
     std::function<void(const rd_kafka_message_t&)> on_delivery;
 
 private:
-    explicit Client(Listener& listener) : listener_(listener) {}
+    explicit Client(Listener& listener) : listener_(&listener) {}
     static void log_line(const rd_kafka_t* client, int level, const char* facility, const char* text);
     static void delivered(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque);
     static int open_socket(int domain, int type, int protocol, void* opaque);
     static int close_socket(int socket, void* opaque);
 
-    Listener& listener_;
+    mutable std::mutex listener_mutex_;
+    Listener* listener_;  // null = muted
     std::mutex sockets_mutex_;
     std::set<int> sockets_;
     rd_kafka_t* handle_ = nullptr;

@@ -1,189 +1,54 @@
-// Endings to Kafka: results, dead letters, alerts, re-queued copies and compensation tickets, and the offsets that they
-// settle, in one transaction (KAFKA_DELIVERY=exactly_once), or acknowledged first and the offsets after them
-// (at_least_once). Rules: cluster-rules 1, 2, 5-10, 12, 14.
+// Where endings go on Kafka: the engine's side of a SinkThread, and the one that watches it. A thread whose client does
+// not come back from a call is given up and another one put in its place; what it was given counts as a fatal end,
+// after which the engine asks what is committed (cluster-rule 6).
 //
-// Threading: commit() and recover() on the loop; one thread of its own owns the producer and every transaction; answers
-// are posted to the loop.
+// Threading: the loop; a SinkThread does the work.
 #pragma once
 
-#include <atomic>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <condition_variable>
-#include <functional>
-#include <map>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <set>
-#include <string>
-#include <thread>
-#include <variant>
-#include <vector>
 
-#include "adapters/kafka/client.h"
-#include "adapters/kafka/headers.h"
-#include "base/clock.h"
-#include "base/random.h"
-#include "core/trace/call_watch.h"
+#include "adapters/kafka/sink_thread.h"
 #include "ports/result_sink.h"
 
 namespace wa::kafka {
 
-using SinkInput = std::variant<CommitResult, SinkRecovered>;
-
-enum class ValueKind : std::uint8_t {
-    kAvro,
-    kJson,
-    kJsonInsteadOfAvro,  // Avro was wanted and its schema has no id yet; a header says so
-};
-struct EncodedResult {
-    std::string value;
-    ValueKind kind = ValueKind::kJson;
-};
-
 class Sink final : public ResultSink {
 public:
-    struct Parts {
-        boost::asio::io_context& loop;
-        const Clock& clock;
-        Random& random;  // used on the sink's thread
-        const Options& options;
-        Listener& listener;
-        std::function<void(SinkInput)> deliver;
-        // Bytes of a result's value. Sink's thread; must not block.
-        std::function<EncodedResult(const ExecutionResult&)> encode_result;
-        std::function<std::string(const Ticket&)> encode_ticket;
-        // The decoded form of a record that is not JSON, for dead letters; nullopt when it cannot be had.
-        std::function<std::optional<Ticket>(std::string_view payload)> decode_ticket;
-        // Of the consumer that the offsets belong to; any thread.
-        std::function<GroupMetadata()> group_metadata;
-        // Sink's thread; blocks until there is an answer or `give_up` says true.
-        std::function<rd_kafka_resp_err_t(const rd_kafka_topic_partition_list_t&, const std::function<bool()>& give_up)>
-            commit_offsets;
-        // Loop.
-        std::function<void(std::function<void(SinkRecovered)>)> committed_now;
-        // Loop; null = none. Headers about its trace, for what is written about a ticket.
-        std::function<CarriedHeaders(std::string_view ticket_id)> trace{};
-        // Loop; null = none. Of the topic that the tickets come from.
-        std::function<std::string()> topic_id{};
-        // A call of the client that lasts longer, whatever limit it was given, has its connections cut.
-        Duration call_limit = std::chrono::seconds(10);
-    };
+    using Parts = SinkParts;
+
     explicit Sink(Parts parts);
     ~Sink() override;
 
     [[nodiscard]] SinkTraits traits() const override;
     void commit(const CommitBatch& batch) override;
     void recover() override;
-    // The next batch goes by a new producer, with what the files of certificates hold now. Any thread.
-    void renew();
-
+    // The next batch goes by a new producer, with what the files of certificates hold now.
+    void renew() { thread_->renew(); }
     // True once the producer has been made and, with transactions, earlier ones of its id have been ended.
-    [[nodiscard]] bool ready() const { return ready_; }
+    [[nodiscard]] bool ready() const { return thread_->ready(); }
+    // Ends the thread; nothing else is called after it. How many were given up in all: whatever they stand in goes on
+    // until the process ends, which should then not wait for anything.
+    std::size_t close();
 
 private:
-    struct Outgoing {
-        std::size_t settlement = 0;  // index in the batch
-        const std::string* topic = nullptr;
-        PartitionId partition = RD_KAFKA_PARTITION_UA;
-        std::string key;
-        std::string value;
-        EpochMillis timestamp = 0;  // 0 = now
-        HeaderList headers;
-        bool is_copy = false;
-        // Filled by the delivery report.
-        bool delivered = false;
-        rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
-        Offset offset = -1;
-    };
-    enum class Step : std::uint8_t { kOk, kRetry, kAbort, kFatal };
-    struct Verdict {
-        Step step = Step::kOk;
-        std::optional<Error> error;
-        bool metadata_too_large = false;
-    };
-
-    // While it lives the sink's thread is in a call of the client that may wait.
-    class ClientCall {
-    public:
-        ClientCall(Sink& sink, std::string_view what);
-        ~ClientCall();
-        ClientCall(const ClientCall&) = delete;
-        ClientCall& operator=(const ClientCall&) = delete;
-
-    private:
-        Sink& sink_;
-    };
-
-    void work();
+    void begin_thread();
     void every_second();
-    void cut_what_is_overdue();
-    Result<void> make_producer();
-    void drop_producer();
-    void keep_making_producer();
-    CommitResult settle(const CommitBatch& batch);
-    CommitResult settle_exactly_once(const CommitBatch& batch);
-    CommitResult settle_at_least_once(const CommitBatch& batch);
-    std::vector<std::unique_ptr<Outgoing>> outgoing(const CommitBatch& batch);
-    void add_result(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement) const;
-    void add_dead_letter(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement);
-    void add_copy(std::vector<std::unique_ptr<Outgoing>>& out, std::size_t index, const Settlement& settlement) const;
-    void add_trace(HeaderList& headers, std::size_t index) const;
-    void add_origin(HeaderList& headers, std::size_t index, const Settlement& settlement) const;
-    void tell_if_dead_letter(const Outgoing& entry) const;
-    [[nodiscard]] bool topic_exists(const std::string& topic);
-    [[nodiscard]] std::vector<RejectedSettlement> without_target(const CommitBatch& batch,
-                                                                 const std::vector<std::unique_ptr<Outgoing>>& out);
-    rd_kafka_resp_err_t hand_over(Outgoing& entry);
-    Verdict produce(std::vector<std::unique_ptr<Outgoing>>& out, std::vector<RejectedSettlement>& rejected,
-                    const CommitBatch& batch);
-    Verdict begin_transaction();
-    Verdict send_offsets(const CommitBatch& batch);
-    Verdict commit_transaction();
-    Verdict abort_transaction();
-    [[nodiscard]] PartitionList offsets_of(const CommitBatch& batch, const std::string& topic) const;
-    Verdict judge(ClientError error, std::string_view what);
-    [[nodiscard]] bool stopping() const;
+    void replace_thread();
+    void settled(CommitResult result);
+    void recovered();
 
     Parts parts_;
-    std::mutex mutex_;
-    std::condition_variable wake_;
-    struct Order {
-        CommitBatch batch;
-        std::vector<CarriedHeaders> traces;  // of each settlement
-        std::string topic_id;
-    };
-    std::optional<Order> waiting_;
-    bool recover_wanted_ = false;
-    bool renew_wanted_ = false;
-    std::atomic<bool> stopping_{false};
-    std::atomic<bool> ready_{false};
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-
-    // The sink's thread only.
-    std::vector<CarriedHeaders> traces_;  // of the batch under way
-    std::string topic_id_;                // the same
-    std::unique_ptr<Client> producer_;
-    struct KnownTopic {
-        bool exists = false;
-        MonoTime as_of{};
-    };
-    std::map<std::string, KnownTopic> topics_;
-    bool brokers_silent_ = false;  // in this batch: they did not say whether a topic is there
-    // Delivered, and their offsets not yet committed (at_least_once): not sent again when the batch is.
-    std::set<std::pair<Epoch, SourcePosition>> delivered_;
-    std::map<std::string, MonoTime> alerted_;  // by ticket id
-    std::vector<std::string> alerts_;          // task types of the alerts in the batch under way
-
-    // The call that the thread is in, and when it is overdue; for those who watch it.
-    std::mutex call_mutex_;
-    Client* called_ = nullptr;
-    std::string_view call_;
-    MonoTime call_due_{};
+    std::shared_ptr<SinkThread> thread_;
+    std::shared_ptr<bool> wanted_;            // answers of thread_; those of one that was given up are not
+    std::optional<std::uint64_t> under_way_;  // number of the batch that thread_ has
+    bool recovering_ = false;
+    std::size_t given_up_ = 0;
     boost::asio::steady_timer timer_;
-    bool ended_ = false;  // the thread; with mutex_
-    std::thread thread_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace wa::kafka

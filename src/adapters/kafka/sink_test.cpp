@@ -135,6 +135,35 @@ TEST_F(SinkOnPlayedBrokers, ACallThatDoesNotComeBackIsHelped) {
     EXPECT_EQ(std::get<CommitResult>(answers_.back()).status, CommitStatus::kCommitted);
 }
 
+TEST_F(SinkOnPlayedBrokers, AProducerThatCannotBeHelpedIsGivenUp) {
+    const auto sink = this->sink(seconds(1));
+    ASSERT_TRUE(run_until([&] { return sink->ready(); }));
+    brokers_.fail_next(kFindCoordinator, 40, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE);
+    sink->commit(one_offset(7));
+    ASSERT_TRUE(run_until([&] { return !answers_.empty(); }));
+    EXPECT_TRUE(log_.has("producer_given_up"));
+    const auto& unknown = std::get<CommitResult>(answers_.front());
+    EXPECT_EQ(unknown.status, CommitStatus::kFatal);
+    EXPECT_EQ(unknown.number, 7U);
+    EXPECT_TRUE(unknown.error);
+
+    sink->recover();
+    ASSERT_TRUE(run_until([&] { return answers_.size() == 2; }));
+    EXPECT_TRUE(std::holds_alternative<SinkRecovered>(answers_.back()));
+    sink->commit(one_offset(8));
+    ASSERT_TRUE(run_until([&] { return answers_.size() == 3; }));
+    EXPECT_EQ(std::get<CommitResult>(answers_.back()).status, CommitStatus::kCommitted);
+    EXPECT_GE(sink->close(), 1U);
+}
+
+TEST_F(SinkOnPlayedBrokers, NothingIsGivenUpOtherwise) {
+    const auto sink = this->sink(seconds(10));
+    ASSERT_TRUE(run_until([&] { return sink->ready(); }));
+    sink->commit(one_offset(1));
+    ASSERT_TRUE(run_until([&] { return !answers_.empty(); }));
+    EXPECT_EQ(sink->close(), 0U);
+}
+
 TEST_F(SinkOnPlayedBrokers, EndsAlsoWhenACallDoesNotComeBack) {
     auto sink = this->sink(seconds(1));
     ASSERT_TRUE(run_until([&] { return sink->ready(); }));
