@@ -343,9 +343,11 @@ void ClusterPlatform::tell_again(std::vector<EndingSeen> endings) {
     HttpTicketService* service = services_->tickets();
     if (service == nullptr) return;
     for (EndingSeen& ending : endings) {
-        service->update_status(StatusUpdate{std::move(ending.ticket_id),
-                                            ending.completed ? TicketStatus::kCompleted : TicketStatus::kFailed,
-                                            std::move(ending.detail), 0});
+        StatusUpdate update{std::move(ending.ticket_id),
+                            ending.completed ? TicketStatus::kCompleted : TicketStatus::kFailed,
+                            std::move(ending.detail), 0};
+        running_told_.told(update, parts_.clock.wall_now());
+        service->update_status(std::move(update));
     }
 }
 

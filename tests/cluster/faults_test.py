@@ -462,7 +462,8 @@ class Stopped(Faults):
         self.assertEqual(said[0], "RUNNING", "it was not too late")
         harness.wait_until(lambda: status() == "COMPLETED", 20, 0.2)
         time.sleep(3)
-        self.assertEqual([patch["status"] for patch in service.control("/patches")[told:]], ["RUNNING", "COMPLETED"])
+        # By whoever took the partition over, or by the one who was too late.
+        self.assertEqual({patch["status"] for patch in service.control("/patches")[told + 1:]}, {"COMPLETED"})
         self.one_result_each([one])
         self.end(stopped, other)
 
