@@ -237,8 +237,11 @@ Result<void> ClusterPlatform::open() {
     options_ = kafka_options(parts_.settings, instance_name(parts_.settings, slot_->number()), parts_.agent_id);
     listener_ = std::make_unique<Listener>(*this);
     dead_letters_ = std::make_unique<kafka::DeadLetterTopic>(options_, parts_.clock, *listener_);
-    codec_ = std::make_unique<MessageCodec>(results_format(parts_.settings.text("KAFKA_RESULTS_FORMAT")),
-                                            options_.results_topic + "-value");
+    codec_ = std::make_unique<MessageCodec>(
+        results_format(parts_.settings.text("KAFKA_RESULTS_FORMAT")), options_.results_topic + "-value",
+        [this](SchemaId id, const std::string& why) {
+            parts_.log.warning("results_schema_unusable", {{"schema_id", id}, {"error", why}});
+        });
     WA_TRY(tracing_, Tracing::make(parts_, metrics_));
     services_ = std::make_unique<ClusterServices>(
         parts_, metrics_, tracing_->calls(), [this](DependencyStatuses statuses) { parts_.feed(std::move(statuses)); });

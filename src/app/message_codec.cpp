@@ -27,7 +27,9 @@ std::optional<kafka::DecodedEnding> verdict_of(const std::optional<AvroVerdictRe
 
 }  // namespace
 
-MessageCodec::MessageCodec(ResultsFormat format, std::string subject) : format_(format), subject_(std::move(subject)) {}
+MessageCodec::MessageCodec(ResultsFormat format, std::string subject,
+                           std::function<void(SchemaId, const std::string&)> unusable)
+    : format_(format), subject_(std::move(subject)), unusable_(std::move(unusable)) {}
 
 void MessageCodec::use(Schemas* schemas) {
     schemas_ = schemas;
@@ -136,9 +138,13 @@ void MessageCodec::ask_for_verdicts(SchemaId id, Verdicts& verdicts) {
 void MessageCodec::learn_verdicts(const SchemaAnswer& answer) {
     Verdicts& verdicts = verdicts_[answer.id];
     verdicts.known = true;
+    std::string why = "the schema registry does not have it";
     if (answer.state == SchemaState::kFound) {
-        if (auto made = AvroVerdictReader::make(*answer.text)) verdicts.reader = std::move(*made);
+        auto made = AvroVerdictReader::make(*answer.text);
+        why = made ? std::string() : made.error().describe();
+        if (made) verdicts.reader = std::move(*made);
     }
+    if (!why.empty() && unusable_) unusable_(answer.id, why);
     auto waiting = std::exchange(verdicts.waiting, {});
     verdicts_waiting_ -= waiting.size();
     for (auto& [body, done] : waiting)

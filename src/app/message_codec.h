@@ -32,7 +32,10 @@ enum class ResultsFormat : std::uint8_t { kAuto, kAvro, kJson };
 class MessageCodec {
 public:
     // `subject`: under which our results' schema is published, "<topic>-value".
-    MessageCodec(ResultsFormat format, std::string subject);
+    // `unusable`: told once of each schema under which others write results that nobody can read, and why; may be
+    // empty.
+    MessageCodec(ResultsFormat format, std::string subject,
+                 std::function<void(SchemaId, const std::string&)> unusable = {});
 
     // Null where no registry is configured: then framed messages are poison and results are JSON. Publishes the schema
     // of results. The registry outlives this, or is taken away by use(nullptr).
@@ -69,6 +72,7 @@ private:
 
     ResultsFormat format_;
     std::string subject_;
+    std::function<void(SchemaId, const std::string&)> unusable_;
     Schemas* schemas_ = nullptr;
     mutable std::mutex mutex_;
     std::map<SchemaId, std::shared_ptr<const Reader>> readers_;

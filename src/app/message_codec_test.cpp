@@ -50,7 +50,9 @@ protected:
     }
 
     FakeSchemas schemas;
-    MessageCodec codec{ResultsFormat::kAuto, "results-value"};
+    std::vector<std::pair<SchemaId, std::string>> unusable;
+    MessageCodec codec{ResultsFormat::kAuto, "results-value",
+                       [this](SchemaId id, const std::string& why) { unusable.emplace_back(id, why); }};
     std::vector<std::optional<kafka::DecodedEnding>> endings;
     const std::string avro = encode_result_avro(failure(), 7);
 };
@@ -109,6 +111,18 @@ TEST_F(ForeignResults, WhatNobodyKnowsIsNoEnding) {
     ask(avro);
     ASSERT_EQ(endings.size(), 2U);
     EXPECT_FALSE(endings[0] || endings[1]);
+    ASSERT_EQ(unusable.size(), 1U) << "said once";
+    EXPECT_EQ(unusable[0].first, 7U);
+}
+
+TEST_F(ForeignResults, ASchemaThatIsNoResultsIsToldOfOnce) {
+    schemas.known[7] = std::make_shared<const std::string>(R"({"type":"record","name":"Other","fields":[]})");
+    ask(avro);
+    ask(avro);
+    ASSERT_EQ(endings.size(), 2U);
+    EXPECT_FALSE(endings[0] || endings[1]);
+    ASSERT_EQ(unusable.size(), 1U);
+    EXPECT_FALSE(unusable[0].second.empty());
 }
 
 TEST_F(ForeignResults, NotMoreThanAThousandWait) {

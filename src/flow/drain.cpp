@@ -12,7 +12,8 @@ void Engine::on_drain(const StartDrain& drain) {
         drain_reason_ = drain.reason;
         handed_back_ = 0;
         drain_commits_timed_ = drain_commits_overdue_ = false;
-        timers_.arm(ports_.clock.now() + options_.shutdown_grace, TimerKind::kDrainGrace);
+        ++drain_number_;
+        timers_.arm(ports_.clock.now() + options_.shutdown_grace, TimerKind::kDrainGrace, 0, 0, drain_number_);
         ports_.observer.drain_changed("draining");
     }
     if (drain.now && drain_ == DrainPhase::kDraining) cancel_for_drain();
@@ -69,7 +70,8 @@ void Engine::finish_drain() {
         // A sink that is away must not hold up the end for ever. Nothing is lost by leaving: what was not committed
         // is as if the worker had died now.
         if (!std::exchange(drain_commits_timed_, true))
-            timers_.arm(ports_.clock.now() + options_.drain_commit_limit, TimerKind::kDrainCommits);
+            timers_.arm(ports_.clock.now() + options_.drain_commit_limit, TimerKind::kDrainCommits, 0, 0,
+                        drain_number_);
         if (!drain_commits_overdue_) return;
         left_uncommitted_ = count(State::kReporting);
     }

@@ -96,6 +96,8 @@ bool Engine::timer_is_live(const Timer& timer) const {
         case TimerKind::kBackoffOver:
             return records_[timer.slot].in_use && records_[timer.slot].generation == timer.generation &&
                    records_[timer.slot].stamp == timer.stamp;
+        case TimerKind::kDrainGrace:
+        case TimerKind::kDrainCommits: return drain_ != DrainPhase::kNone && timer.stamp == drain_number_;
         default: return true;
     }
 }
@@ -128,7 +130,7 @@ void Engine::fire(const Timer& timer) {
         case TimerKind::kDrainGrace:
             if (drain_ == DrainPhase::kDraining) cancel_for_drain();
             return;
-        case TimerKind::kDrainCommits: drain_commits_overdue_ = drain_ != DrainPhase::kNone; return;
+        case TimerKind::kDrainCommits: drain_commits_overdue_ = true; return;
         case TimerKind::kReleaseOverdue:
             for (auto& [id, partition] : partitions_) {
                 if (partition.epoch == timer.stamp) partition.release_overdue = true;

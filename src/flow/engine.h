@@ -474,6 +474,7 @@ private:
 
     DrainPhase drain_ = DrainPhase::kNone;
     std::string drain_reason_;
+    std::uint64_t drain_number_ = 0;  // the limits of one that was taken back are not those of the next
     bool drain_commits_timed_ = false;
     bool drain_commits_overdue_ = false;
     std::size_t left_uncommitted_ = 0;
