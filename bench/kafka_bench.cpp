@@ -339,12 +339,12 @@ public:
         options_.agent_id = "bench";
         options_.delivery = exactly_once ? kafka::Delivery::kExactlyOnce : kafka::Delivery::kAtLeastOnce;
         results_ = must(
-            kafka::ResultsReader::make(loop_, clock_, options_, listener_,
+            kafka::ResultsReader::make(loop_, clock_, options_, listener_, retirement_,
                                        [](std::string_view, const kafka::EndingDecoded& done) { done(std::nullopt); },
                                        {[this](EndingSeen ending) { feed(std::move(ending)); },
                                         [this](ResultsReaderCaughtUp caught_up) { feed(caught_up); }}));
         source_ = must(kafka::Source::make(
-            {loop_, clock_, options_, listener_, *results_,
+            {loop_, clock_, options_, listener_, retirement_, *results_,
              [this](kafka::SourceInput input) { std::visit([this](auto& value) { feed(std::move(value)); }, input); },
              [](std::string_view) { return EpochMillis{0}; }}));
         sink_ = std::make_unique<kafka::Sink>(kafka::Sink::Parts{
@@ -470,6 +470,7 @@ private:
     NoOp no_op_;
     Stopwatch watch_;
     std::optional<MonoTime> armed_;
+    kafka::Retirement retirement_;
     std::unique_ptr<kafka::ResultsReader> results_;
     std::unique_ptr<kafka::Source> source_;
     std::unique_ptr<kafka::Sink> sink_;

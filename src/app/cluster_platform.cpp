@@ -15,6 +15,7 @@ constexpr Duration kLeaveGroup = std::chrono::seconds(3);
 constexpr Duration kLeaveTraces = std::chrono::seconds(2);
 // What is forgotten is looked for in the results again, so that memory need not hold all of it.
 constexpr std::size_t kKnownEndings = 50'000;
+constexpr Duration kLastClients = std::chrono::seconds(5);
 constexpr Duration kLeaveServices = std::chrono::seconds(10);
 constexpr Duration kLookAtCertificates = std::chrono::seconds(30);
 constexpr Duration kCertificatesSettle = std::chrono::seconds(2);
@@ -259,7 +260,7 @@ Result<void> ClusterPlatform::open() {
 }
 
 Result<void> ClusterPlatform::connect() {
-    WA_TRY(results_, kafka::ResultsReader::make(parts_.loop, parts_.clock, options_, *listener_,
+    WA_TRY(results_, kafka::ResultsReader::make(parts_.loop, parts_.clock, options_, *listener_, retirement_,
                                                 [this](std::string_view payload, kafka::EndingDecoded done) {
                                                     codec_->ending(payload, std::move(done));
                                                 },
@@ -268,7 +269,7 @@ Result<void> ClusterPlatform::connect() {
                                                      parts_.feed(std::move(ending));
                                                  },
                                                  [this](ResultsReaderCaughtUp caught_up) { parts_.feed(caught_up); }}));
-    WA_TRY(source_, kafka::Source::make({parts_.loop, parts_.clock, options_, *listener_, *results_,
+    WA_TRY(source_, kafka::Source::make({parts_.loop, parts_.clock, options_, *listener_, retirement_, *results_,
                                          [this](kafka::SourceInput input) {
                                              std::visit([this](auto& value) { parts_.feed(std::move(value)); }, input);
                                          },
@@ -423,10 +424,11 @@ void ClusterPlatform::disconnect() {
     timer_.cancel();
     certificates_.reset();
     dead_letters_.reset();
-    if (sink_) producers_left_ = sink_->close();
+    if (sink_) clients_left_ += sink_->close();
     sink_.reset();
     source_.reset();
     results_.reset();
+    clients_left_ += retirement_.close(kLastClients);
     tickets_.reset();
     if (codec_) codec_->use(nullptr);
     services_.reset();

@@ -10,6 +10,7 @@
 #include "adapters/kafka/file_watch.h"
 #include "adapters/kafka/options.h"
 #include "adapters/kafka/results_reader.h"
+#include "adapters/kafka/retirement.h"
 #include "adapters/kafka/sink.h"
 #include "adapters/kafka/source.h"
 #include "adapters/ticket_service/running_told.h"
@@ -47,7 +48,7 @@ public:
     void leave(std::function<void()> done) override;
     void disconnect() override;
     void close(bool /*drained*/) override {}
-    [[nodiscard]] bool leaves_threads() const override { return producers_left_ > 0; }
+    [[nodiscard]] bool leaves_threads() const override { return clients_left_ > 0; }
     [[nodiscard]] DeadLetters& dead_letters() override { return *dead_letters_; }
     [[nodiscard]] admin::Registration registration() const override;
     [[nodiscard]] std::vector<std::vector<std::string>> checks() override;
@@ -70,6 +71,7 @@ private:
     std::unique_ptr<ClusterServices> services_;
     std::unique_ptr<MessageCodec> codec_;
     std::unique_ptr<Tracing> tracing_;
+    kafka::Retirement retirement_;
     std::unique_ptr<kafka::ResultsReader> results_;
     std::unique_ptr<kafka::Source> source_;
     std::unique_ptr<kafka::Sink> sink_;
@@ -79,7 +81,7 @@ private:
     ticket_service::RunningTold running_told_;
     boost::asio::steady_timer timer_;
     std::uint64_t json_fallbacks_ = 0;
-    std::size_t producers_left_ = 0;
+    std::size_t clients_left_ = 0;  // that did not end
 
     // Read by the HTTP threads.
     struct Seen {

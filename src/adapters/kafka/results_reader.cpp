@@ -18,6 +18,7 @@ constexpr Duration kLookAgain = std::chrono::minutes(1);
 constexpr std::size_t kMaxLookedBack = 200'000;
 constexpr std::size_t kMaxDetail = 200;
 constexpr Duration kSchemaPatience = std::chrono::seconds(10);
+constexpr std::size_t kMostRetired = 16;  // clients that do not end keep their threads and memory
 constexpr Duration kLookBackPatience = std::chrono::seconds(30);
 
 std::string_view bytes_of(const void* data, std::size_t size) {
@@ -28,19 +29,21 @@ std::string_view bytes_of(const void* data, std::size_t size) {
 
 Result<std::unique_ptr<ResultsReader>> ResultsReader::make(boost::asio::io_context& loop, const Clock& clock,
                                                            const Options& options, Listener& listener,
-                                                           DecodeEnding decode, Outputs outputs) {
+                                                           Retirement& retirement, DecodeEnding decode,
+                                                           Outputs outputs) {
     std::unique_ptr<ResultsReader> reader(
-        new ResultsReader(loop, clock, options, listener, std::move(decode), std::move(outputs)));
+        new ResultsReader(loop, clock, options, listener, retirement, std::move(decode), std::move(outputs)));
     WA_CHECKED(reader->open());
     return reader;
 }
 
 ResultsReader::ResultsReader(boost::asio::io_context& loop, const Clock& clock, const Options& options,
-                             Listener& listener, DecodeEnding decode, Outputs outputs)
+                             Listener& listener, Retirement& retirement, DecodeEnding decode, Outputs outputs)
     : loop_(loop),
       clock_(clock),
       options_(options),
       listener_(listener),
+      retirement_(retirement),
       decode_(std::move(decode)),
       outputs_(std::move(outputs)),
       timer_(loop) {}
@@ -48,13 +51,31 @@ ResultsReader::ResultsReader(boost::asio::io_context& loop, const Clock& clock, 
 ResultsReader::~ResultsReader() {
     alive_.reset();
     timer_.cancel();
-    if (queue_) Wakeup::ignore(queue_.get());
-    if (look_back_ && look_back_->queue) Wakeup::ignore(look_back_->queue.get());
+    drop_look_back();
+    drop_client();
 }
 
-Result<std::unique_ptr<Client>> ResultsReader::make_client(std::string_view name) const {
+void ResultsReader::drop_client() {
+    if (queue_) Wakeup::ignore(queue_.get());
+    queue_.reset();
+    admin_.reset();
+    wakeup_.reset();
+    retirement_.add(std::move(client_));
+}
+
+void ResultsReader::drop_look_back() {
+    if (!look_back_) return;
+    if (look_back_->queue) Wakeup::ignore(look_back_->queue.get());
+    const std::shared_ptr<Client> last = look_back_->client;
+    look_back_.reset();
+    retirement_.add(last);
+}
+
+Result<std::shared_ptr<Client>> ResultsReader::make_client(std::string_view name) const {
     constexpr int kKilobytes = 1024;
-    return Client::make(RD_KAFKA_CONSUMER, Configuration::of_reader(options_, name, kKilobytes), listener_);
+    WA_TRY(std::shared_ptr<Client> made,
+           Client::make(RD_KAFKA_CONSUMER, Configuration::of_reader(options_, name, kKilobytes), listener_));
+    return made;
 }
 
 Result<void> ResultsReader::open() {
@@ -68,8 +89,7 @@ Result<void> ResultsReader::connect() {
     WA_TRY(auto client, make_client("results"));
     WA_TRY(auto admin, AdminCalls::make(loop_, *client, kQuestionTimeout));
     WA_TRY(auto wakeup, Wakeup::make(loop_, [this] { serve(); }));
-    if (queue_) Wakeup::ignore(queue_.get());
-    queue_.reset();
+    drop_client();
     admin_ = std::move(admin);
     wakeup_ = std::move(wakeup);
     client_ = std::move(client);
@@ -90,7 +110,7 @@ void ResultsReader::renew() {
 // A client that knows no brokers any more would read nothing for ever.
 void ResultsReader::heard(bool answer, MonoTime asked) {
     if (answer) return silence_.answered();
-    if (!silence_.failed(asked, clock_.now())) return;
+    if (!silence_.failed(asked, clock_.now()) || retirement_.pending() >= kMostRetired) return;
     listener_.log(Severity::kWarning, "results_reader_made_anew", "the brokers have not answered for some time");
     // What asked is a part of what is made anew.
     boost::asio::post(loop_, [this, alive = std::weak_ptr<bool>(alive_)] {
@@ -527,8 +547,7 @@ void ResultsReader::watch_look_back() {
 }
 
 void ResultsReader::finish_look_back() {
-    if (look_back_ && look_back_->queue) Wakeup::ignore(look_back_->queue.get());
-    look_back_.reset();
+    drop_look_back();
     reading_older_ = *needed_from_ < began_from_;
     if (!look_back_wanted_.empty() || *needed_from_ < began_from_) start_look_back();
     check_caught_up();

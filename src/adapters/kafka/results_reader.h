@@ -24,6 +24,7 @@
 #include "adapters/kafka/admin_calls.h"
 #include "adapters/kafka/client.h"
 #include "adapters/kafka/headers.h"
+#include "adapters/kafka/retirement.h"
 #include "adapters/kafka/silence.h"
 #include "adapters/kafka/wakeup.h"
 #include "base/clock.h"
@@ -48,8 +49,8 @@ public:
         std::function<void(ResultsReaderCaughtUp)> caught_up;
     };
     static Result<std::unique_ptr<ResultsReader>> make(boost::asio::io_context& loop, const Clock& clock,
-                                                       const Options& options, Listener& listener, DecodeEnding decode,
-                                                       Outputs outputs);
+                                                       const Options& options, Listener& listener,
+                                                       Retirement& retirement, DecodeEnding decode, Outputs outputs);
     ~ResultsReader();
     ResultsReader(const ResultsReader&) = delete;
     ResultsReader& operator=(const ResultsReader&) = delete;
@@ -93,16 +94,18 @@ private:
         bool everything = false;     // for older tickets, not for some ids
         EpochMillis began_from = 0;  // what began_from_ was before
         MonoTime moved{};            // when something was last read
-        std::unique_ptr<Client> client;
+        std::shared_ptr<Client> client;
         std::unique_ptr<Wakeup> wakeup;
         Queue queue;
     };
 
     ResultsReader(boost::asio::io_context& loop, const Clock& clock, const Options& options, Listener& listener,
-                  DecodeEnding decode, Outputs outputs);
+                  Retirement& retirement, DecodeEnding decode, Outputs outputs);
     Result<void> open();
     Result<void> connect();
-    [[nodiscard]] Result<std::unique_ptr<Client>> make_client(std::string_view name) const;
+    void drop_client();
+    void drop_look_back();
+    [[nodiscard]] Result<std::shared_ptr<Client>> make_client(std::string_view name) const;
     void begin();
     void heard(bool answer, MonoTime asked);
     void assign(const std::map<PartitionId, Offset>& starts);
@@ -129,9 +132,10 @@ private:
     const Clock& clock_;
     const Options& options_;
     Listener& listener_;
+    Retirement& retirement_;
     DecodeEnding decode_;
     Outputs outputs_;
-    std::unique_ptr<Client> client_;
+    std::shared_ptr<Client> client_;
     std::unique_ptr<AdminCalls> admin_;
     std::unique_ptr<Wakeup> wakeup_;
     Queue queue_;

@@ -24,6 +24,8 @@ std::string_view bytes_of(const void* data, std::size_t size) {
     return data == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(data), size);
 }
 
+constexpr std::size_t kMostRetired = 16;  // clients that do not end keep their threads and memory
+
 }  // namespace
 
 Result<std::unique_ptr<Source>> Source::make(Parts parts) {
@@ -40,7 +42,22 @@ Source::~Source() {
     for (auto& [id, partition] : partitions_) {
         if (partition.queue) Wakeup::ignore(partition.queue.get());
     }
+    partitions_.clear();
+    retired_.clear();
+    drop_client();
+}
+
+void Source::drop_client() {
     if (queue_) Wakeup::ignore(queue_.get());
+    queue_.reset();
+    admin_.reset();
+    wakeup_.reset();
+    std::shared_ptr<Client> last;
+    {
+        const std::lock_guard lock(client_mutex_);
+        last = std::move(client_);
+    }
+    parts_.retirement.add(std::move(last));
 }
 
 Result<void> Source::open() {
@@ -639,7 +656,8 @@ void Source::answered(bool yes, MonoTime asked) {
     if (std::exchange(connected_, yes) != yes) parts_.listener.connected(yes);
     if (yes) return silence_.answered();
     // While there are partitions their session decides: made anew, this member would lose what it is working on.
-    if (silence_.failed(asked, parts_.clock.now()) && partitions_.empty() && !closed_)
+    if (silence_.failed(asked, parts_.clock.now()) && partitions_.empty() && !closed_ &&
+        parts_.retirement.pending() < kMostRetired)
         rejoin("the brokers have not answered for some time", Severity::kWarning);
 }
 
@@ -727,18 +745,12 @@ void Source::rejoin(std::string why, Severity severity) {
         heals_ = 0;
         renewing_.reset();
         ++generation_;
-        pending_.reset();
-        revocation_.reset();
+        // The group waits for an answer to what it said, and so would the end of this member.
+        if (pending_) take_up(false);
+        if (revocation_) finish_revocation();
         assignment_known_ = false;
-        Wakeup::ignore(queue_.get());
-        queue_.reset();
-        admin_.reset();
-        wakeup_.reset();
         asking_ends_ = asking_whether_alive_ = false;
-        {
-            const std::lock_guard lock(client_mutex_);
-            client_.reset();
-        }
+        drop_client();
         join_again();
     });
 }

@@ -25,6 +25,7 @@
 #include "adapters/kafka/admin_calls.h"
 #include "adapters/kafka/client.h"
 #include "adapters/kafka/results_reader.h"
+#include "adapters/kafka/retirement.h"
 #include "adapters/kafka/silence.h"
 #include "adapters/kafka/wakeup.h"
 #include "base/clock.h"
@@ -42,6 +43,7 @@ public:
         const Clock& clock;
         const Options& options;
         Listener& listener;
+        Retirement& retirement;  // must outlive this
         ResultsReader& results;
         std::function<void(SourceInput)> deliver;
         // When a ticket was created, as far as its bytes say; 0 = not known.
@@ -161,6 +163,7 @@ private:
     void watch_progress();
     void heal(PartitionId id);
     void look_at_renewal();
+    void drop_client();
     void rejoin(std::string why, Severity severity = Severity::kError);
     void join_again();
 

@@ -1,0 +1,30 @@
+// Where clients of Kafka end: destroying one waits for its threads, which may take long, or for ever (seen with 2.12.1:
+// a consumer whose group has an assignment under way that brokers no longer speak of). No loop may wait for that.
+//
+// Threading: any thread; each client is destroyed on a thread of its own.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "adapters/kafka/client.h"
+#include "base/clock.h"
+
+namespace wa::kafka {
+
+class Retirement {
+public:
+    // The client is silent from now on. Nothing else of it may be in use but what other holders of it are about to end.
+    void add(std::shared_ptr<Client> client);
+    // Those that are not destroyed yet.
+    [[nodiscard]] std::size_t pending() const;
+    // Waits for them, for `limit` at most. How many are left: their threads go on until the process ends.
+    [[nodiscard]] std::size_t close(Duration limit);
+
+private:
+    struct State;
+    std::shared_ptr<State> state_ = make_state();  // shared with the threads
+    static std::shared_ptr<State> make_state();
+};
+
+}  // namespace wa::kafka
