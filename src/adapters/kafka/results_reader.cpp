@@ -60,22 +60,18 @@ void ResultsReader::drop_client() {
     queue_.reset();
     admin_.reset();
     wakeup_.reset();
-    retirement_.add(std::move(client_));
+    client_.reset();
 }
 
 void ResultsReader::drop_look_back() {
-    if (!look_back_) return;
-    if (look_back_->queue) Wakeup::ignore(look_back_->queue.get());
-    const std::shared_ptr<Client> last = look_back_->client;
+    if (look_back_ && look_back_->queue) Wakeup::ignore(look_back_->queue.get());
     look_back_.reset();
-    retirement_.add(last);
 }
 
 Result<std::shared_ptr<Client>> ResultsReader::make_client(std::string_view name) const {
     constexpr int kKilobytes = 1024;
-    WA_TRY(std::shared_ptr<Client> made,
-           Client::make(RD_KAFKA_CONSUMER, Configuration::of_reader(options_, name, kKilobytes), listener_));
-    return made;
+    WA_TRY(auto made, Client::make(RD_KAFKA_CONSUMER, Configuration::of_reader(options_, name, kKilobytes), listener_));
+    return retirement_.share(std::move(made));
 }
 
 Result<void> ResultsReader::open() {

@@ -18,18 +18,19 @@ std::shared_ptr<Retirement::State> Retirement::make_state() {
     return std::make_shared<State>();
 }
 
-void Retirement::add(std::shared_ptr<Client> client) {
+std::shared_ptr<Client> Retirement::share(std::unique_ptr<Client> client) {
+    return {client.release(), [state = state_](Client* last) { destroy(state, std::unique_ptr<Client>(last)); }};
+}
+
+void Retirement::destroy(const std::shared_ptr<State>& state, std::unique_ptr<Client> client) {
     if (!client) return;
     client->mute();
     {
-        const std::lock_guard lock(state_->mutex);
-        ++state_->pending;
+        const std::lock_guard lock(state->mutex);
+        ++state->pending;
     }
-    std::thread([state = state_, client = std::move(client)]() mutable {
-        // Whoever still holds it would wait in our place.
-        while (client.use_count() > 1)
-            std::this_thread::sleep_for(std::chrono::milliseconds(10));
-        client.reset();
+    std::thread([state, last = std::move(client)]() mutable {
+        last.reset();
         const std::lock_guard lock(state->mutex);
         --state->pending;
         state->ended.notify_all();

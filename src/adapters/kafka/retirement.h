@@ -14,8 +14,8 @@ namespace wa::kafka {
 
 class Retirement {
 public:
-    // The client is silent from now on. Nothing else of it may be in use but what other holders of it are about to end.
-    void add(std::shared_ptr<Client> client);
+    // Shared by those who use it; with the last of them it becomes silent and is destroyed elsewhere.
+    [[nodiscard]] std::shared_ptr<Client> share(std::unique_ptr<Client> client);
     // Those that are not destroyed yet.
     [[nodiscard]] std::size_t pending() const;
     // Waits for them, for `limit` at most. How many are left: their threads go on until the process ends.
@@ -23,8 +23,10 @@ public:
 
 private:
     struct State;
-    std::shared_ptr<State> state_ = make_state();  // shared with the threads
     static std::shared_ptr<State> make_state();
+    static void destroy(const std::shared_ptr<State>& state, std::unique_ptr<Client> client);
+
+    std::shared_ptr<State> state_ = make_state();  // shared with clients and their last threads
 };
 
 }  // namespace wa::kafka

@@ -18,7 +18,7 @@ public:
     std::atomic<int> lines{0};
 };
 
-std::shared_ptr<Client> client(Listener& listener) {
+std::unique_ptr<Client> client(Listener& listener) {
     Options options;
     options.brokers = "127.0.0.1:1";  // nobody: each try to connect is a line of its log
     auto made = Client::make(RD_KAFKA_PRODUCER, Configuration(options, "test"), listener);
@@ -29,20 +29,20 @@ std::shared_ptr<Client> client(Listener& listener) {
 TEST(Retirement, EndsClientsElsewhere) {
     Counting listener;
     Retirement retirement;
-    retirement.add(client(listener));
-    retirement.add(client(listener));
-    retirement.add(nullptr);
+    retirement.share(client(listener)).reset();
+    retirement.share(client(listener)).reset();
     EXPECT_EQ(retirement.close(seconds(20)), 0U);
     EXPECT_EQ(retirement.pending(), 0U);
 }
 
-TEST(Retirement, WaitsForWhoeverStillHoldsOneAndNotForEver) {
+TEST(Retirement, NotBeforeTheLastOneLetsGo) {
     Counting listener;
     Retirement retirement;
-    auto held = client(listener);
-    retirement.add(held);
-    EXPECT_EQ(retirement.close(milliseconds(50)), 1U);
-    held.reset();
+    auto one = retirement.share(client(listener));
+    auto other = one;
+    one.reset();
+    EXPECT_EQ(retirement.pending(), 0U);
+    other.reset();
     EXPECT_EQ(retirement.close(seconds(20)), 0U);
 }
 
@@ -52,13 +52,10 @@ TEST(Retirement, ARetiredClientIsSilent) {
     auto held = client(listener);
     while (listener.lines == 0)
         std::this_thread::sleep_for(milliseconds(10));
-    retirement.add(held);
+    held->mute();
     const int said = listener.lines;
-    std::this_thread::sleep_for(
-        milliseconds(1500));  // the next try comes after 100 ms, and lines are told once in a while
+    std::this_thread::sleep_for(milliseconds(1500));  // the next try comes after 100 ms, lines are told now and then
     EXPECT_EQ(listener.lines, said);
-    held.reset();
-    EXPECT_EQ(retirement.close(seconds(20)), 0U);
 }
 
 }  // namespace

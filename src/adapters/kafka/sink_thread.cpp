@@ -42,15 +42,11 @@ SinkThread::ClientCall::ClientCall(SinkThread& sink, std::string_view what) : si
 }
 
 SinkThread::ClientCall::~ClientCall() {
-    {
-        const std::lock_guard lock(sink_.call_mutex_);
-        sink_.calling_ = false;
-        sink_.called_ = nullptr;
-        if (!sink_.given_up_) return;
-    }
+    std::unique_lock lock(sink_.call_mutex_);
+    sink_.calling_ = false;
+    sink_.called_ = nullptr;
     // Back too late: what the rest of this thread would use may be gone.
-    while (true)
-        std::this_thread::sleep_for(std::chrono::hours(1));
+    if (sink_.given_up_) sink_.never_.wait(lock, [] { return false; });
 }
 
 template <class Call>

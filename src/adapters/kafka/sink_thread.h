@@ -204,6 +204,7 @@ private:
     MonoTime call_due_{};
     bool cut_ = false;
     bool given_up_ = false;
+    std::condition_variable never_;  // what a thread that was given up waits for
     std::thread thread_;
 };
 

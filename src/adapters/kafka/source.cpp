@@ -52,12 +52,8 @@ void Source::drop_client() {
     queue_.reset();
     admin_.reset();
     wakeup_.reset();
-    std::shared_ptr<Client> last;
-    {
-        const std::lock_guard lock(client_mutex_);
-        last = std::move(client_);
-    }
-    parts_.retirement.add(std::move(last));
+    const std::lock_guard lock(client_mutex_);
+    client_.reset();
 }
 
 Result<void> Source::open() {
@@ -86,10 +82,10 @@ Result<void> Source::open() {
     // What one fetch brings is kept whole until its last record is dealt with. A longer record comes all the same.
     conf.set("fetch.message.max.bytes", std::to_string(std::min<std::size_t>(256, kibibytes) * 1024));
     rd_kafka_conf_set_events(conf.raw(), RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR);
-    WA_TRY(std::shared_ptr<Client> made, Client::make(RD_KAFKA_CONSUMER, std::move(conf), parts_.listener));
+    WA_TRY(auto made, Client::make(RD_KAFKA_CONSUMER, std::move(conf), parts_.listener));
     {
         const std::lock_guard lock(client_mutex_);
-        client_ = std::move(made);
+        client_ = parts_.retirement.share(std::move(made));
     }
     rd_kafka_poll_set_consumer(client_->raw());
     WA_TRY(admin_, AdminCalls::make(parts_.loop, *client_, kQuestionTimeout));
