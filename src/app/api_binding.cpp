@@ -174,6 +174,14 @@ admin::Routers bind_api(const ApiParts& parts) {
     context.config_json = [in_force = parts.settings_in_force] {
         return json::serialize(config::show_json(*in_force(), {true, false}));
     };
+    context.runtimes = [states = parts.runtimes] {
+        std::vector<std::pair<std::string, std::string>> shown;
+        for (RuntimeState& runtime : states()) {
+            if (runtime.wanted)
+                shown.emplace_back(std::move(runtime.name), runtime.available ? "ready" : std::move(runtime.detail));
+        }
+        return shown;
+    };
     context.executors_json = [parts] { return executors(parts); };
     context.doctor_json = [parts] { return doctor(parts); };
     return admin::make_routes(std::move(context));

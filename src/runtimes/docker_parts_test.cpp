@@ -99,7 +99,8 @@ TEST(ImageName, PartsOfAName) {
 
 TEST(RegistryAuth, LoginsByRegistry) {
     const auto auth = RegistryAuth::parse(
-        R"({"auths":{"https://index.docker.io/v1/":{"auth":"dXNlcjpwYXNz"},"r.example.com:5000":{"username":"u","password":"p\u00e9"},"t":{"identitytoken":"tok"}}})");
+        R"({"auths":{"https://index.docker.io/v1/":{"auth":"dXNlcjpwYXNz"},)"
+        R"("r.example.com:5000":{"username":"u","password":"p\u00e9"},"t":{"identitytoken":"tok"}}})");
     ASSERT_TRUE(auth);
     EXPECT_EQ(auth->header_for("docker.io"),
               "eyJ1c2VybmFtZSI6InVzZXIiLCJwYXNzd29yZCI6InBhc3MiLCJzZXJ2ZXJhZGRyZXNzIjoiaHR0cHM6Ly9pbmRleC5kb2NrZXIuaW8v"

@@ -138,7 +138,7 @@ Result<StringMap> read_variables(const Parameters& parameters) {
     WA_TRY(const auto given, parameters.map({"env_vars", "env"}));
     StringMap variables = given.value_or(StringMap{});
     for (const auto& [name, value] : variables) {
-        const bool good = !name.empty() && name.find_first_of("=") == std::string::npos &&
+        const bool good = !name.empty() && name.find('=') == std::string::npos &&
                           std::ranges::all_of(name, [](char c) { return c > ' ' && c < 0x7F; });
         if (!good) return parameters.refuse("env_vars", "'" + clip(name) + "' is no name of a variable");
         if (value.find('\0') != std::string::npos)

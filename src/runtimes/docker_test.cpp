@@ -22,6 +22,16 @@ using http::testing::run_until;
 using ::testing::HasSubstr;
 
 class DockerTest : public ::testing::Test, public RuntimeListener {
+public:
+    ~DockerTest() override {
+        attempt.reset();
+        runtime_.reset();
+        client_.reset();
+        std::filesystem::remove_all(folder);
+    }
+    DockerTest(const DockerTest&) = delete;
+    DockerTest& operator=(const DockerTest&) = delete;
+
 protected:
     DockerTest() : engine(loop), folder("/tmp/wa-docker-test-" + std::to_string(::getpid())) {
         std::filesystem::remove_all(folder);
@@ -43,13 +53,6 @@ protected:
         ticket.task_id = "task";
         ticket.parameters = {{"command", json::array{"echo", "x"}}, {"image", "busybox:1"}};
     }
-    ~DockerTest() override {
-        attempt.reset();
-        runtime_.reset();
-        client_.reset();
-        std::filesystem::remove_all(folder);
-    }
-
     DockerRuntime& runtime() {
         if (!runtime_) {
             client_ = std::make_unique<http::Client>(loop, clock, http::ClientOptions{});

@@ -338,6 +338,8 @@ class Cases:
         self.assertEqual(self.facts(ticket)["fallback_from"], self.backend.runtime)
         self.assertEqual(self.facts(ticket)["fallback_code"], "unavailable")
         self.assertIn(self.backend.runtime, worker.cli("executors", "ls").stdout)
+        status, ready = worker.request("GET", "/ready")
+        self.assertEqual((status, list(ready["checks"]["runtimes"])), (200, [self.backend.runtime]))
         doctor = worker.cli("doctor")
         self.assertRegex(doctor.stdout, self.backend.runtime + r"\s+✖")
     case_engine_that_is_not_there_is_fallen_back_from.needs = "engine_stop"

@@ -107,7 +107,11 @@ public:
         if (const auto strange = misbehave.find(call); strange != misbehave.end()) {
             auto& [left, reaction] = strange->second;
             const Reaction now = reaction;
-            if (left > 0 && --left == 0) misbehave.erase(strange);
+            if (left == 1) {
+                misbehave.erase(strange);
+            } else if (left > 1) {
+                --left;
+            }
             return now;
         }
         return behave(call, seen);
@@ -219,8 +223,11 @@ private:
         Container* container = find(key_of(seen));
         if (container == nullptr) return refuse(404, "No such container");
         // Also without a wait it ends, some time.
-        if (call == "inspect" && !runs_on && container->status == "running" && ++container->looks > 2)
-            end(*container, exit_code);
+        if (call == "inspect" && !runs_on && container->status == "running") {
+            constexpr int kLooks = 2;
+            if (container->looks == kLooks) end(*container, exit_code);
+            ++container->looks;
+        }
         if (call == "inspect") return inspect(*container);
         if (call == "start") {
             if (container->status == "running") return http::testing::reply(304, "");
