@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "adapters/embedded_store/store.h"
@@ -74,6 +75,9 @@ struct ApiContext {
     std::function<std::string()> doctor_json{};
     // A JSON object {"executors": [...]}; null: made from the served types. HTTP thread.
     std::function<std::string()> executors_json{};
+    // Runtimes that are switched on, and "ready" or why they are not: shown with the readiness, of which they are no
+    // condition. Null = none. HTTP thread.
+    std::function<std::vector<std::pair<std::string, std::string>>()> runtimes{};
     // Null = registered. HTTP thread.
     std::function<Registration()> registration{};
     // Refuses tickets that an executor can never run; null = no such check. Background or HTTP thread.

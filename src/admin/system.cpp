@@ -70,6 +70,12 @@ void ready(const std::shared_ptr<Api>& api, net::Request, net::Responder respond
             if (!checks.contains(result.name)) checks[result.name] = result.good;
             if (!result.good) reasons[result.name] = text(result.detail);
         }
+        if (api->context.runtimes) {
+            json::object runtimes;
+            for (const auto& [name, state] : api->context.runtimes())
+                runtimes[name] = text(state);
+            if (!runtimes.empty()) checks["runtimes"] = std::move(runtimes);
+        }
         json::object out;
         out["ready"] = good;
         out["checks"] = std::move(checks);

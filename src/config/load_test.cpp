@@ -297,7 +297,7 @@ TEST(Load, NoSecretReachesAnyOutput) {
     shown += boost::json::serialize(show_json(loaded.settings, {}));
     EXPECT_THAT(shown, Not(HasSubstr("hunter2")));
     EXPECT_THAT(shown, HasSubstr("***(from GITHUB_TOKEN)"));
-    EXPECT_EQ(loaded.settings.secret_values().size(), 19U);
+    EXPECT_EQ(loaded.settings.secret_values().size(), 20U);
 }
 
 // The samples of the two seed documents, comma lists and plain-http collector included.
