@@ -72,10 +72,10 @@ private:
 // Serves "hello <subject of the client's certificate>" to every request, one connection after the other.
 class TlsServer {
 public:
-    // `h2`: HTTP/2 is offered, and done in this way.
+    // `h2`: HTTP/2 is offered, and done in this way. `answer`: in place of the usual one of HTTP/1.1.
     TlsServer(const std::string& cert, const std::string& key, const std::string& client_ca,
-              std::optional<Http2> h2 = std::nullopt)
-        : context_(SSL_CTX_new(TLS_server_method())), h2_(h2) {
+              std::optional<Http2> h2 = std::nullopt, std::string answer = {})
+        : context_(SSL_CTX_new(TLS_server_method())), h2_(h2), answer_(std::move(answer)) {
         if (h2_) SSL_CTX_set_alpn_select_cb(context_, &TlsServer::choose, nullptr);
         EXPECT_EQ(SSL_CTX_use_certificate_chain_file(context_, cert.c_str()), 1);
         EXPECT_EQ(SSL_CTX_use_PrivateKey_file(context_, key.c_str(), SSL_FILETYPE_PEM), 1);
@@ -164,7 +164,7 @@ private:
             who = name;
             X509_free(certificate);
         }
-        const std::string reply = reply_text(200, "hello " + who);
+        const std::string reply = answer_.empty() ? reply_text(200, "hello " + who) : answer_;
         return SSL_write(ssl, reply.data(), static_cast<int>(reply.size())) > 0;
     }
 
@@ -255,6 +255,7 @@ private:
 
     SSL_CTX* context_;
     std::optional<Http2> h2_;
+    std::string answer_;
     std::atomic<int> requests_ = 0;
     std::atomic<std::size_t> sent_bytes_ = 0;
     int listener_ = -1;
