@@ -447,7 +447,7 @@ TEST_F(ServiceCallerTest, StreamsDoNotStandInTheWayOfCalls) {
 
 TEST_F(ServiceCallerTest, AStreamIsTriedAgainBeforeItBeginsAndNeverAfter) {
     RawServer server(loop,
-                     in_turn({reply(503, "busy"),
+                     in_turn({reply(503, "busy", "Connection: close\r\n"),
                               {.then = Then::kReset},
                               {.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", .then = Then::kReset}}));
     std::string got;
