@@ -34,6 +34,7 @@ private:
     void next_name(Transfer& transfer);
     void ask_for(Transfer& transfer, Place& place);
     void name_answered(Transfer& transfer, Place& place, const Result<Addresses>& answer);
+    static Result<void> check_places(Transfer& transfer);
     void begin(Transfer& transfer);
     void follow(const std::shared_ptr<Transfer>& transfer);
     void end_with(Transfer& transfer, Error error);

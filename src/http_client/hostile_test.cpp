@@ -83,6 +83,10 @@ std::vector<Case> cases() {
         {"reset in the body",
          {.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", .then = Then::kReset},
          ErrorCode::kUnavailable},
+        {"half closed at once", {.then = Then::kShut}, ErrorCode::kUnavailable},
+        {"half closed in the body",
+         {.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", .then = Then::kShut},
+         ErrorCode::kUnavailable},
         {"closed in a chunk", {.bytes = chunked + "10\r\nabc", .then = Then::kClose}, ErrorCode::kUnavailable},
         {"a drop now and then",
          {.bytes = reply_text(200, std::string(1000, 'x')), .byte_pause = milliseconds(20)},
@@ -208,6 +212,27 @@ TEST_F(HostileTest, PollsSurviveAMomentOfItAndEndWhenItLasts) {
         EXPECT_EQ(outcome->end, PollEnd::kUnknownTooLong) << one.name << outcome->result.error().describe();
         EXPECT_EQ(outcome->questions, 5) << one.name;
         EXPECT_TRUE(outcome->result.error().cause) << one.name;
+    }
+}
+
+TEST_F(HostileTest, ResetBeforeAnythingWasRead) {
+    RawServer server(loop, [](const Seen&) { return reply(200, ""); });
+    server.reset_connections(true);
+    for (const char* scheme : {"http", "https"}) {
+        const auto before = server.connections();
+        Request post{.method = "POST", .url = std::string(scheme) + server.url().substr(4)};
+        std::optional<ServiceAnswer> answer;
+        const ServiceHandle handle =
+            caller.call({.request = std::move(post)}, [&](ServiceAnswer got) { answer = std::move(got); });
+        ASSERT_TRUE(run_until(loop, [&] { return answer.has_value(); })) << scheme;
+        EXPECT_FALSE(answer->result);
+        if (std::string_view(scheme) == "https") {
+            EXPECT_FALSE(answer->outcome_unknown) << "the handshake never ended: nothing was sent";
+            EXPECT_EQ(server.connections() - before, 2U) << "so it may be sent again";
+        } else {
+            EXPECT_EQ(server.connections() - before, answer->outcome_unknown ? 1U : 2U);
+        }
+        nothing_is_left(server, scheme);
     }
 }
 

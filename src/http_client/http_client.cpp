@@ -187,19 +187,25 @@ void Core::name_answered(Transfer& transfer, Place& place, const Result<Addresse
     end_with(transfer, std::move(error));
 }
 
+// Leaves only addresses that the call's guard allows.
+Result<void> Core::check_places(Transfer& transfer) {
+    const EgressGuard* const guard = transfer.request().guard.get();
+    if (guard == nullptr) return {};
+    for (Place& place : transfer.places) {
+        if (!place.is_target) continue;
+        Addresses addresses = place.addresses;
+        // What was not looked up is an address itself, or localhost, which libcurl knows by itself.
+        if (addresses.empty()) addresses = parse_ip(place.host) ? Addresses{place.host} : Addresses{"127.0.0.1", "::1"};
+        WA_TRY(addresses, guard->allowed(place.host, addresses));
+        if (!place.addresses.empty() || transfer.by_proxy) place.addresses = std::move(addresses);
+    }
+    return {};
+}
+
 void Core::begin(Transfer& transfer) {
     const auto left = remaining(transfer);
     if (left && *left <= Duration::zero()) return end_with(transfer, timed_out(transfer, "finding the way"));
-    for (Place& place : transfer.places) {
-        if (transfer.request().guard && place.is_target) {
-            // What is not a name is itself; libcurl knows by itself what localhost is.
-            if (place.addresses.empty() && parse_ip(place.host)) place.addresses = {place.host};
-            if (place.addresses.empty()) place.addresses = {"127.0.0.1", "::1"};
-            auto allowed = transfer.request().guard->allowed(place.host, place.addresses);
-            if (!allowed) return end_with(transfer, std::move(allowed).error());
-            place.addresses = *std::move(allowed);
-        }
-    }
+    if (auto checked = check_places(transfer); !checked) return end_with(transfer, std::move(checked).error());
     CURL* const easy = take_easy();
     if (easy == nullptr)
         return end_with(transfer, make_error(ErrorCode::kInternal, Retry::kAfterBackoff, Fault::kWorker, "http",

@@ -97,6 +97,7 @@ private:
     struct Lane {
         std::size_t limit = 0;
         std::size_t out = 0;
+        std::size_t pausing = 0;
         std::deque<Job> queue;
     };
     using Phase = ServiceJob::Phase;
@@ -180,9 +181,11 @@ void ServiceState::start(const Job& job) {
     ++begun_;
     jobs_.insert(job);
     job->since = clock_.now();
-    if (lane_of(job).queue.size() >= policy_.queue) {
-        return refuse(job, error(ErrorCode::kLimitExceeded, Retry::kAfterBackoff,
-                                 std::to_string(policy_.queue) + " calls wait for their turn already"));
+    const Lane& lane = lane_of(job);
+    if (lane.queue.size() + lane.pausing >= policy_.queue) {
+        return refuse(job,
+                      error(ErrorCode::kLimitExceeded, Retry::kAfterBackoff,
+                            std::to_string(policy_.queue) + " calls wait for their turn or their next try already"));
     }
     enqueue(job, false);
 }
@@ -207,6 +210,7 @@ void ServiceState::arm(const Job& job, MonoTime when) {
 
 void ServiceState::timer_came(const Job& job) {
     if (job->phase == Phase::kPausing) {
+        --lane_of(job).pausing;
         job->waited += clock_.now() - job->since;
         job->since = clock_.now();
         return enqueue(job, true);
@@ -435,6 +439,7 @@ void ServiceState::pause(const Job& job, Duration wait, const std::string& reaso
     ++retries_;
     if (listener_ != nullptr) listener_->retried(policy_.name, reason);
     job->phase = Phase::kPausing;
+    ++lane_of(job).pausing;
     job->since = clock_.now();
     arm(job, clock_.now() + wait);
 }
@@ -468,6 +473,7 @@ void ServiceState::release(const Job& job) {
 
 void ServiceState::cancel(const Job& job) {
     if (job->phase == Phase::kQueued) std::erase(lane_of(job).queue, job);
+    if (job->phase == Phase::kPausing) --lane_of(job).pausing;
     if (job->phase == Phase::kOut) {
         job->http.cancel();
         if (!std::exchange(job->told, true)) breaker_.abandoned();

@@ -45,7 +45,7 @@ struct ServicePolicy {
     Duration breaker_pause = std::chrono::seconds(30);
     std::size_t calls = 32;
     std::size_t streams = 256;
-    std::size_t queue = 1024;  // of each kind
+    std::size_t queue = 1024;  // of each kind, that wait for a turn or a next try
 };
 
 enum class Repeat : std::uint8_t { kByMethod, kAlways, kNever };

@@ -405,6 +405,30 @@ TEST_F(ServiceCallerTest, OnlySoManyAtATime) {
     EXPECT_EQ(caller->stats().waiting, 0U);
 }
 
+TEST_F(ServiceCallerTest, ThoseBetweenTwoTriesWaitToo) {
+    ServicePolicy narrow = quick();
+    narrow.queue = 4;
+    narrow.backoff = {seconds(100), seconds(100)};
+    narrow.breaker_failures = 100;
+    policy(narrow);
+    RawServer server(loop, [](const Seen&) { return reply(500, ""); });
+    std::vector<ServiceHandle> handles;
+    int refused = 0;
+    for (int i = 0; i < 6; ++i) {
+        const auto before = server.seen().size();
+        handles.push_back(caller->call({.request = {.url = server.url()}},
+                                       [&](const ServiceAnswer& answer) { refused += answer.result ? 0 : 1; }));
+        ASSERT_TRUE(run_until(loop, [&] { return server.seen().size() > before || refused > 0; }));
+        run_for(loop, milliseconds(10));
+    }
+    EXPECT_EQ(refused, 2);
+    EXPECT_EQ(caller->stats().waiting, 4U);
+    handles.clear();
+    EXPECT_EQ(caller->stats().waiting, 0U);
+    server.set_serve([](const Seen&) { return reply(200, ""); });
+    EXPECT_TRUE(send("GET", server.url()).result) << "there is room again";
+}
+
 TEST_F(ServiceCallerTest, WhoWaitsForATurnEndsByItsDeadline) {
     ServicePolicy narrow = quick();
     narrow.calls = 1;
