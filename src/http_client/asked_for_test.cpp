@@ -8,6 +8,7 @@
 #include "http_client/http_client.h"
 #include "http_client/testing/proxy_server.h"
 #include "http_client/testing/raw_server.h"
+#include "http_client/testing/resident.h"
 #include "http_client/testing/table_lookup.h"
 #include "http_client/testing/tls_server.h"
 
@@ -282,6 +283,27 @@ TEST_F(AskedForTest, AStreamedBombIsHeldBack) {
     }));
     EXPECT_FALSE(*done);
     EXPECT_LT(got, 16U << 20U);
+}
+
+TEST_F(AskedForTest, WhatIsNotReadIsNotUnpacked) {
+    const std::string bomb = packed(std::string(256U << 20U, '\0'));
+    RawServer server(loop, [&](const Seen&) { return reply(200, bomb, "Content-Encoding: gzip\r\n"); });
+    [[maybe_unused]] const std::size_t before = testing::resident_kib();
+    std::size_t got = 0;
+    StreamReader reader;
+    reader.chunk = [&](std::string_view bytes) {
+        got += bytes.size();
+        return false;
+    };
+    const Call call = client->stream(
+        {.url = server.url(), .max_response_bytes = 1ULL << 30U, .decompress = true, .max_expansion = 100'000},
+        std::move(reader), [](const Result<Response>&) {});
+    ASSERT_TRUE(run_until(loop, [&] { return got > 0; }));
+    testing::run_for(loop, std::chrono::milliseconds(200));
+    EXPECT_LT(got, 1U << 20U);
+#ifndef WA_SANITIZED
+    EXPECT_LT(testing::resident_kib(), before + 12 * 1024) << "some 4 MiB of the 256";
+#endif
 }
 
 TEST_F(AskedForTest, OnlyEncodingsThatWereAskedFor) {

@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
 
 #include "http_client/poller.h"
 #include "http_client/service_caller.h"
 #include "http_client/testing/raw_server.h"
+#include "http_client/testing/resident.h"
 
 namespace wa::http {
 namespace {
@@ -24,13 +24,6 @@ using testing::Seen;
 using Then = Reaction::Then;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-std::size_t resident_kib() {
-    std::ifstream status("/proc/self/status");
-    for (std::string line; std::getline(status, line);)
-        if (line.starts_with("VmRSS:")) return static_cast<std::size_t>(std::stoul(line.substr(6)));
-    return 0;
-}
 
 struct Case {
     const char* name;
@@ -139,7 +132,7 @@ protected:
 };
 
 TEST_F(HostileTest, CallsEndWithTheRightWord) {
-    const std::size_t before = resident_kib();
+    const std::size_t before = testing::resident_kib();
     for (const Case& one : cases()) {
         RawServer server(loop, [&](const Seen&) { return one.reaction; });
         std::optional<ServiceAnswer> answer;
@@ -154,7 +147,7 @@ TEST_F(HostileTest, CallsEndWithTheRightWord) {
         nothing_is_left(server, one.name);
     }
 #ifndef WA_SANITIZED
-    EXPECT_LT(resident_kib(), before + 64 * 1024) << "nothing of it stays in memory";
+    EXPECT_LT(testing::resident_kib(), before + 64 * 1024) << "nothing of it stays in memory";
 #else
     static_cast<void>(before);
 #endif
