@@ -283,7 +283,7 @@ TEST_F(PollerTest, RetryAfterIsObeyed) {
 TEST_F(PollerTest, AStormOf429EndsByTimeNotByCount) {
     RawServer server(loop, in_turn({kRunning, reply(429, "")}));
     PollSpec stormy = spec(server);
-    stormy.policy.unknown_for = milliseconds(300);
+    stormy.policy.unknown_for = seconds(1);
     const auto outcome = poll(std::move(stormy));
     EXPECT_EQ(outcome.end, PollEnd::kUnknownTooLong);
     EXPECT_GT(outcome.questions, 6);

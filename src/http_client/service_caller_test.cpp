@@ -312,7 +312,7 @@ TEST_F(ServiceCallerTest, TheDeadlineIsOfAll) {
     RawServer server(loop, [](const Seen&) { return Reaction{.then = Then::kHold}; });
     const MonoTime before = clock.now();
     const ServiceAnswer answer = ask({.request = {.url = server.url(), .timeout = milliseconds(150)},
-                                      .deadline = in(milliseconds(400)),
+                                      .deadline = in(milliseconds(1000)),
                                       .attempts = 100});
     ASSERT_FALSE(answer.result);
     EXPECT_EQ(answer.result.error().code, ErrorCode::kTimeout);
@@ -345,8 +345,9 @@ TEST_F(ServiceCallerTest, TheBreakerOpensAndOneTries) {
     for (int i = 0; i < 5; ++i)
         handles.push_back(caller->call({.request = {.url = server.url()}},
                                        [&](const ServiceAnswer& answer) { good += answer.result ? 1 : 0; }));
-    run_for(loop, milliseconds(25));
-    EXPECT_EQ(server.seen().size(), 4U) << "one tries, the others wait for it";
+    ASSERT_TRUE(run_until(loop, [&] { return server.seen().size() == 4; }));
+    EXPECT_EQ(caller->stats().out, 1U) << "one tries, the others wait for it";
+    EXPECT_EQ(caller->stats().waiting, 4U);
     ASSERT_TRUE(run_until(loop, [&] { return good == 5; }));
     EXPECT_THAT(noted.states, ::testing::ElementsAre(State::kOpen, State::kHalfOpen, State::kClosed));
 }
