@@ -29,10 +29,14 @@ public:
     [[nodiscard]] ClientStats stats() const;
 
 private:
-    Result<void> check(Transfer& transfer) const;
-    void look_up(Transfer& transfer);
-    void name_answered(Transfer& transfer, const Result<Addresses>& answer);
-    void begin(Transfer& transfer, const Addresses* addresses);
+    Result<void> check(Transfer& transfer);
+    Result<void> set_out(Transfer& transfer);
+    void next_name(Transfer& transfer);
+    void ask_for(Transfer& transfer, Place& place);
+    void name_answered(Transfer& transfer, Place& place, const Result<Addresses>& answer);
+    static Result<void> check_places(Transfer& transfer);
+    void begin(Transfer& transfer);
+    void follow(const std::shared_ptr<Transfer>& transfer);
     void end_with(Transfer& transfer, Error error);
     void finished(CURL* easy, CURLcode code);
     [[nodiscard]] std::vector<std::string> forgotten_entries();

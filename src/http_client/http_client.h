@@ -2,16 +2,17 @@
 //
 // Threading: everything on the io_context's one thread. Nothing is called from inside send(), stream() or a destructor;
 // every callback comes from the loop on its own, so it may destroy its call or the whole client.
-// What it never does: follow a redirect, use a proxy or a .netrc file, speak anything but HTTP/1.1 over http and
-// https, undo a content encoding, start a thread for a name (names are looked up once, by Asio's resolver, and kept for
-// a short while). Certificates are read again when their files change; connections made with older ones are not used
-// any more.
-// Errors: kUnavailable (cannot be reached, broken off; retryable), kTimeout (retryable), kNotAllowed (TLS refused; not
-// retryable), kLimitExceeded (answer too large; too many calls, which is retryable), kMalformed (not HTTP),
-// kInvalidArgument (the request). An answer of any status is a Response, not an error. Messages name method, host and
-// path, never credentials, queries, headers or bodies.
-// Whoever watches calls (ClientOptions::watch) is told of each one that passes these checks, and may add headers.
-// Rules: style/stack.md section 4.
+// What it does only when a request asks for it: follow redirects (itself, so that each place is checked like the
+// first), undo gzip, speak HTTP/2, keep to the places that a guard allows. What it does only when the client was made
+// so: use a proxy. What it never does: look at the environment or a .netrc file, speak anything but http and https,
+// start a thread for a name (names are looked up once, by Asio's resolver, and kept for a short while). Certificates
+// are read again when their files change; connections made with older ones are not used any more.
+// Errors: kUnavailable (cannot be reached, broken off; retryable), kTimeout (retryable), kNotAllowed (TLS refused,
+// place refused by the guard, call refused by the proxy, redirect to a weaker scheme; not retryable), kLimitExceeded
+// (answer too large, too many redirects; too many calls, which is retryable), kMalformed (not HTTP), kInvalidArgument
+// (the request). An answer of any status is a Response, not an error. Messages name method, host and path, never
+// credentials, queries, headers or bodies. Whoever watches calls (ClientOptions::watch) is told of each one that passes
+// these checks, and may add headers. Rules: style/stack.md section 4.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -27,7 +28,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "core/trace/call_watch.h"
+#include "http_client/egress_guard.h"
 #include "http_client/name_cache.h"
+#include "http_client/proxy.h"
 
 namespace wa::http {
 
@@ -63,18 +66,33 @@ struct Request {
     // True = only a new connection, so that the other side gets the request at most once.
     bool fresh_connection = false;
     CallPurpose purpose{};  // for those who watch
+    // On https: HTTP/2 when the server offers it (ALPN), else HTTP/1.1. One call at a time on a connection all the
+    // same.
+    bool http2 = false;
+    // So many redirects are followed: of GET and HEAD, and 303 after anything, as GET. Any other redirect is an answer
+    // like others. Never from https to http. On the way to another scheme, host or port, credentials, the client's
+    // certificate and all headers that are not known to be harmless stay behind. Not over a Unix socket.
+    int max_redirects = 0;
+    // Says that gzip and deflate are welcome, and undoes them; the limit of the body then counts what comes out. An
+    // answer whose body becomes larger than 1 MiB and more than max_expansion times what came in is refused.
+    bool decompress = false;
+    std::size_t max_expansion = 200;
+    // For places that came out of a ticket. With a proxy, the proxy is then given the checked address, not the name.
+    std::shared_ptr<const EgressGuard> guard{};
 };
 
 struct Response {
     int status = 0;
     std::vector<Header> headers{};  // names in lower case
     std::string body{};
+    int http_version = 11;  // 10, 11, 20
 
     // The first value of a header, empty when there is none. `name` in lower case.
     [[nodiscard]] std::string_view header(std::string_view name) const;
 };
 
-// What a Retry-After header asks for (seconds or a date), at most one hour.
+// What a Retry-After header asks for (seconds or a date), or GitHub's X-RateLimit-Reset when nothing remains; at most
+// one hour.
 [[nodiscard]] std::optional<std::chrono::milliseconds> retry_after(const Response& response, EpochMillis now);
 
 using Completion = std::function<void(Result<Response>)>;
@@ -104,6 +122,9 @@ public:
     void resume();
     // Neither ended nor cancelled.
     [[nodiscard]] bool active() const;
+    // A connection was ready and the request began to go out on it: from here on the other side may have acted upon it,
+    // whatever the outcome says. To be asked before cancel(); false after a move.
+    [[nodiscard]] bool request_sent() const;
 
 private:
     std::shared_ptr<Transfer> transfer_;
@@ -119,7 +140,9 @@ struct ClientOptions {
     std::size_t max_header_bytes = 65'536;     // of an answer, all header lines together
     std::chrono::seconds connection_age{300};  // older ones are closed when their call ends: addresses change
     NameCacheOptions names{};
-    CallWatch* watch = nullptr;  // must outlive the client; null = nobody
+    CallWatch* watch = nullptr;            // must outlive the client; null = nobody
+    std::shared_ptr<const Proxy> proxy{};  // null = none
+    TlsOptions proxy_tls{};                // for a proxy with https://
 };
 
 struct ClientStats {

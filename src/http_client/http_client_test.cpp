@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "core/trace/testing/noted_calls.h"
 #include "http_client/testing/raw_server.h"
+#include "http_client/testing/table_lookup.h"
 #include "http_client/url.h"
 
 namespace wa::http {
@@ -24,30 +25,9 @@ using testing::reply_text;
 using testing::run_for;
 using testing::run_until;
 using testing::Seen;
+using testing::TableLookup;
 using Then = Reaction::Then;
 using std::chrono::milliseconds;
-
-// Answers from a table, after a moment; counts.
-class TableLookup final : public NameLookup {
-public:
-    explicit TableLookup(asio::io_context& loop) : loop_(loop) {}
-    void lookup(const std::string& host, std::function<void(Result<Addresses>)> done) override {
-        ++asked;
-        auto timer = std::make_shared<asio::steady_timer>(loop_, delay);
-        timer->async_wait([timer, host, done = std::move(done), table = table](const auto&) {
-            const auto found = table.find(host);
-            if (found != table.end()) return done(found->second);
-            done(tl::unexpected(
-                make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService, "http", "no such name")));
-        });
-    }
-    std::map<std::string, Addresses> table;
-    milliseconds delay{5};
-    int asked = 0;
-
-private:
-    asio::io_context& loop_;
-};
 
 class HttpClientTest : public ::testing::Test {
 protected:

@@ -1,145 +1,30 @@
-// TLS against a real OpenSSL server on loopback, with certificates made for the test.
-#include <arpa/inet.h>
+// TLS against a real OpenSSL server on loopback.
 #include <gtest/gtest.h>
-#include <openssl/ssl.h>
-#include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
-#include <thread>
 
 #include "http_client/http_client.h"
 #include "http_client/testing/raw_server.h"
+#include "http_client/testing/tls_server.h"
 
 namespace wa::http {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::Http2;
 using testing::run_until;
-
-// Serves "hello <subject of the client's certificate>" to every request, one connection after the other.
-class TlsServer {
-public:
-    TlsServer(const std::string& cert, const std::string& key, const std::string& client_ca)
-        : context_(SSL_CTX_new(TLS_server_method())) {
-        EXPECT_EQ(SSL_CTX_use_certificate_chain_file(context_, cert.c_str()), 1);
-        EXPECT_EQ(SSL_CTX_use_PrivateKey_file(context_, key.c_str(), SSL_FILETYPE_PEM), 1);
-        if (!client_ca.empty()) {
-            EXPECT_EQ(SSL_CTX_load_verify_locations(context_, client_ca.c_str(), nullptr), 1);
-            SSL_CTX_set_verify(context_, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-        }
-        listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-        EXPECT_EQ(::listen(listener_, 16), 0);
-        socklen_t size = sizeof address;
-        ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-        port_ = ntohs(address.sin_port);
-        thread_ = std::thread([this] { run(); });
-    }
-    ~TlsServer() {
-        stop_ = true;
-        thread_.join();
-        ::close(listener_);
-        SSL_CTX_free(context_);
-    }
-    TlsServer(const TlsServer&) = delete;
-    TlsServer& operator=(const TlsServer&) = delete;
-
-    [[nodiscard]] std::string url() const { return "https://localhost:" + std::to_string(port_) + "/"; }
-    [[nodiscard]] int handshakes() const { return handshakes_; }
-
-private:
-    bool readable(int fd) const {
-        while (!stop_) {
-            pollfd item{fd, POLLIN, 0};
-            if (::poll(&item, 1, 20) > 0) return true;
-        }
-        return false;
-    }
-    // Connections are kept, so each has its thread.
-    void run() {
-        std::vector<std::thread> threads;
-        while (readable(listener_)) {
-            const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-            if (fd >= 0) threads.emplace_back([this, fd] { serve(fd); });
-        }
-        for (std::thread& thread : threads)
-            thread.join();
-    }
-    void serve(int fd) {
-        SSL* const ssl = SSL_new(context_);
-        SSL_set_fd(ssl, fd);
-        if (readable(fd) && SSL_accept(ssl) == 1) {
-            ++handshakes_;
-            while (answer(ssl, fd)) {
-            }
-        }
-        SSL_free(ssl);
-        ::close(fd);
-    }
-    bool answer(SSL* ssl, int fd) const {
-        std::string request;
-        char bytes[4096];
-        while (request.find("\r\n\r\n") == std::string::npos) {
-            if (SSL_pending(ssl) == 0 && !readable(fd)) return false;
-            const int got = SSL_read(ssl, bytes, sizeof bytes);
-            if (got <= 0) return false;
-            request.append(bytes, static_cast<std::size_t>(got));
-        }
-        std::string who = "nobody";
-        if (X509* const certificate = SSL_get1_peer_certificate(ssl)) {
-            char name[256] = "";
-            X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof name);
-            who = name;
-            X509_free(certificate);
-        }
-        const std::string reply = testing::reply_text(200, "hello " + who);
-        return SSL_write(ssl, reply.data(), static_cast<int>(reply.size())) > 0;
-    }
-
-    SSL_CTX* context_;
-    int listener_ = -1;
-    std::uint16_t port_ = 0;
-    std::atomic<bool> stop_ = false;
-    std::atomic<int> handshakes_ = 0;
-    std::thread thread_;
-};
+using testing::TlsServer;
 
 class TlsTest : public ::testing::Test {
 protected:
-    static void SetUpTestSuite() {
-        ::signal(SIGPIPE, SIG_IGN);
-        folder = fs::temp_directory_path() / ("wa-tls-" + std::to_string(::getpid()));
-        fs::create_directories(folder);
-        made = make_ca("ca") && make_ca("other") && make_cert("server", "ca") && make_cert("alice", "ca") &&
-               make_cert("bob", "ca") && make_cert("stranger", "other");
-    }
-    static void TearDownTestSuite() { fs::remove_all(folder); }
-    void SetUp() override { ASSERT_TRUE(made) << "the openssl program could not make certificates"; }
+    static void SetUpTestSuite() { certificates.emplace(); }
+    static void TearDownTestSuite() { certificates.reset(); }
+    void SetUp() override { ASSERT_TRUE(certificates->ok()) << "the openssl program could not make certificates"; }
 
-    static bool openssl(const std::string& arguments) {
-        return std::system(("cd '" + folder.string() + "' && openssl " + arguments + " 2>>log").c_str()) == 0;
-    }
-    static bool make_ca(const std::string& name) {
-        return openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=" + name +
-                       "' -keyout " + name + ".key -out " + name + ".pem");
-    }
-    static bool make_cert(const std::string& name, const std::string& by) {
-        std::ofstream(folder / "ext") << "subjectAltName=DNS:localhost\n";
-        return openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=" + name + "' -keyout " +
-                       name + ".key -out " + name + ".csr") &&
-               openssl("x509 -req -in " + name + ".csr -CA " + by + ".pem -CAkey " + by +
-                       ".key -CAcreateserial -days 2 -extfile ext -out " + name + ".pem");
-    }
-    static std::string file(const std::string& name) { return (folder / name).string(); }
+    static std::string file(const std::string& name) { return certificates->file(name); }
 
     Result<Response> get(const std::string& url, const TlsOptions& tls) { return get(client, url, tls); }
     Result<Response> get(Client& by, const std::string& url, const TlsOptions& tls) {
@@ -150,8 +35,7 @@ protected:
         return answer ? *answer : fail(ErrorCode::kInternal, "test", "no answer came");
     }
 
-    static inline fs::path folder;
-    static inline bool made = false;
+    static inline std::optional<testing::Certificates> certificates;
     SystemClock clock;
     boost::asio::io_context loop;
     Client client{loop, clock, {}};
@@ -236,9 +120,77 @@ TEST_F(TlsTest, FilesThatAreNotThere) {
     ASSERT_FALSE(answer);
     EXPECT_TRUE(answer.error().retryable()) << "it may be in the middle of being replaced";
     EXPECT_NE(answer.error().message.find("absent.pem"), std::string::npos);
-    std::ofstream(folder / "empty.pem").close();
+    std::ofstream(file("empty.pem")).close();
     const auto empty = get(server.url(), {.ca_file = file("empty.pem")});
     ASSERT_FALSE(empty) << "nothing is trusted";
+}
+
+class Http2Test : public TlsTest {
+protected:
+    Result<Response> ask(const TlsServer& server, Request request = {}) {
+        request.url = server.url();
+        request.http2 = true;
+        request.tls = TlsOptions{.ca_file = file("ca.pem")};
+        std::optional<Result<Response>> answer;
+        const Call call = client.send(std::move(request), [&](Result<Response> got) { answer = std::move(got); });
+        EXPECT_TRUE(run_until(loop, [&] { return answer.has_value(); }));
+        sent = call.request_sent();
+        return answer ? *answer : fail(ErrorCode::kInternal, "test", "no answer came");
+    }
+    bool sent = false;
+};
+
+TEST_F(Http2Test, OnlyWhenAskedForAndOffered) {
+    const TlsServer offers(file("server.pem"), file("server.key"), "", Http2::kAnswer);
+    const auto answer = ask(offers);
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(answer->body, "hello h2");
+    EXPECT_EQ(answer->http_version, 20);
+    EXPECT_EQ(answer->header("x"), "y");
+    ASSERT_TRUE(ask(offers));
+    EXPECT_EQ(offers.handshakes(), 1) << "the connection is kept";
+    EXPECT_EQ(offers.h2_requests(), 2);
+    const auto plain = get(offers.url(), {.ca_file = file("ca.pem")});
+    ASSERT_TRUE(plain) << plain.error().describe();
+    EXPECT_EQ(plain->http_version, 11) << "not asked for";
+    const TlsServer old(file("server.pem"), file("server.key"), "");
+    const auto fallen_back = ask(old);
+    ASSERT_TRUE(fallen_back) << fallen_back.error().describe();
+    EXPECT_EQ(fallen_back->http_version, 11) << "not offered";
+}
+
+TEST_F(Http2Test, HostileServers) {
+    for (const auto& [how, code] :
+         {std::pair{Http2::kResetStream, ErrorCode::kUnavailable}, std::pair{Http2::kCutBody, ErrorCode::kUnavailable},
+          std::pair{Http2::kEndlessBody, ErrorCode::kLimitExceeded}, std::pair{Http2::kHold, ErrorCode::kTimeout}}) {
+        const TlsServer server(file("server.pem"), file("server.key"), "", how);
+        const auto answer = ask(server, {.timeout = std::chrono::seconds(1), .max_response_bytes = 100'000});
+        ASSERT_FALSE(answer) << static_cast<int>(how);
+        EXPECT_EQ(answer.error().code, code) << answer.error().describe();
+        EXPECT_TRUE(sent);
+    }
+    for (const Http2 how : {Http2::kEndlessHeaders, Http2::kNonsense}) {
+        const TlsServer server(file("server.pem"), file("server.key"), "", how);
+        EXPECT_FALSE(ask(server, {.timeout = std::chrono::seconds(5)})) << static_cast<int>(how);
+        EXPECT_LT(server.sent_bytes(), 4U << 20U);
+    }
+}
+
+TEST_F(Http2Test, AStreamThatIsNotReadHoldsTheServerUp) {
+    const TlsServer server(file("server.pem"), file("server.key"), "", Http2::kEndlessBody);
+    std::size_t got = 0;
+    StreamReader reader;
+    reader.chunk = [&](std::string_view bytes) {
+        got += bytes.size();
+        return false;
+    };
+    Request request{.url = server.url(), .max_response_bytes = 1ULL << 30U, .http2 = true};
+    request.tls = TlsOptions{.ca_file = file("ca.pem")};
+    const Call call = client.stream(std::move(request), std::move(reader), [](const Result<Response>&) {});
+    ASSERT_TRUE(run_until(loop, [&] { return got > 0; }));
+    testing::run_for(loop, std::chrono::milliseconds(500));
+    EXPECT_LT(got, 200'000U);
+    EXPECT_LT(server.sent_bytes(), 20U << 20U) << "what is under way lies in the kernel's buffers";
 }
 
 TEST_F(TlsTest, PlainTextWhereTlsIsMeant) {

@@ -1,7 +1,11 @@
 #include "http_client/transfer.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -16,6 +20,12 @@ namespace {
 constexpr std::size_t kMaxHeaders = 256;
 constexpr std::size_t kHeldBytes = 65'536;
 constexpr std::size_t kMaxSocketPath = 107;
+// An answer may expand as it likes up to this.
+constexpr std::size_t kFreeExpansion = 1ULL << 20U;
+// libcurl counts what came in after it was undone: so much may be in its hands uncounted.
+constexpr std::size_t kUncountedBytes = 16'384;
+// What comes out of one of libcurl's buffers cannot be held back: small ones for bodies that expand.
+constexpr long kExpandingBuffer = 4096;
 
 std::string lower_case(std::string_view text) {
     std::string out(text);
@@ -53,6 +63,21 @@ long milliseconds(Duration duration) {
     return static_cast<long>(std::min<std::int64_t>(count, std::numeric_limits<std::int32_t>::max()));
 }
 
+// `address` points to as many bytes as its family has.
+std::optional<IpAddress> ip_of(const void* address, int family) {
+    IpAddress ip;
+    if (family == AF_INET) {
+        sockaddr_in v4{};
+        std::memcpy(&v4, address, sizeof v4);
+        return ip_of_v4(ntohl(v4.sin_addr.s_addr));
+    }
+    if (family != AF_INET6) return std::nullopt;
+    sockaddr_in6 v6{};
+    std::memcpy(&v6, address, sizeof v6);
+    std::memcpy(ip.bytes.data(), &v6.sin6_addr, ip.bytes.size());
+    return ip;
+}
+
 std::string bracketed(const std::string& address) {
     return address.find(':') == std::string::npos ? address : "[" + address + "]";
 }
@@ -71,8 +96,7 @@ Transfer::Transfer(asio::io_context& loop, std::weak_ptr<Core> core, Request req
 Transfer::~Transfer() = default;
 
 Result<void> Transfer::set_up(CURL* handle, const TransferSettings& settings, TlsFiles& files,
-                              std::optional<Duration> remaining, const Addresses* addresses,
-                              const std::vector<std::string>& forgotten) {
+                              std::optional<Duration> remaining, const std::vector<std::string>& forgotten) {
     easy = handle;
     max_header_bytes_ = settings.max_header_bytes;
     if (request_.unix_socket.size() > kMaxSocketPath)
@@ -82,15 +106,21 @@ Result<void> Transfer::set_up(CURL* handle, const TransferSettings& settings, Tl
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error_text_.data());
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-    curl_easy_setopt(easy, CURLOPT_PROXY, "");  // not what the environment says
+    const auto version = request_.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(version));
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, settings.connection_age);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, this);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_prepared);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, this);
     curl_easy_setopt(easy, CURLOPT_URL, url.text.c_str());
+    if (request_.decompress) {
+        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
+        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kExpandingBuffer);
+    }
     if (request_.fresh_connection) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
     if (!request_.unix_socket.empty()) curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket.c_str());
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(request_.connect_timeout));
@@ -100,10 +130,77 @@ Result<void> Transfer::set_up(CURL* handle, const TransferSettings& settings, Tl
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, std::max(1L, milliseconds(request_.silence_timeout) / 1000));
     }
     set_method();
-    set_addresses(addresses, forgotten);
+    set_guard();
+    set_addresses(forgotten);
+    WA_CHECKED(set_proxy(settings, files));
     WA_CHECKED(set_headers(settings.user_agent));
     if (url.tls) WA_CHECKED(set_tls(request_.tls ? *request_.tls : settings.tls, files));
     return {};
+}
+
+Result<void> Transfer::set_proxy(const TransferSettings& settings, TlsFiles& files) {
+    if (!by_proxy) {
+        curl_easy_setopt(easy, CURLOPT_PROXY, "");  // not what the environment says
+        return {};
+    }
+    const Url& proxy = settings.proxy->url;
+    shown_proxy_ = proxy.shown;
+    curl_easy_setopt(easy, CURLOPT_PROXY, proxy.text.c_str());
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "");  // not what the environment says
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
+    if (!proxy.authorization.empty()) add_line(proxy_headers_, "Proxy-Authorization: " + proxy.authorization);
+    // A request that the proxy sends on has its own; here it is the tunnel's.
+    if (url.tls || request_.guard) add_line(proxy_headers_, "User-Agent: " + settings.user_agent);
+    if (proxy_headers_) curl_easy_setopt(easy, CURLOPT_PROXYHEADER, proxy_headers_.get());
+    if (request_.guard) curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
+    if (!proxy.tls) return {};
+    const TlsOptions& tls = settings.proxy_tls;
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, tls.verify ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, tls.verify ? 2L : 0L);
+    if (!tls.ca_file.empty()) {
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, static_cast<char*>(nullptr));
+        WA_CHECKED(set_file(CURLOPT_PROXY_CAINFO_BLOB, tls.ca_file, files));
+    }
+    if (!tls.client_cert.empty()) {
+        WA_CHECKED(set_file(CURLOPT_PROXY_SSLCERT_BLOB, tls.client_cert, files));
+        WA_CHECKED(
+            set_file(CURLOPT_PROXY_SSLKEY_BLOB, tls.client_key.empty() ? tls.client_cert : tls.client_key, files));
+    }
+    return {};
+}
+
+// A name was checked by its addresses, but another call may have told libcurl others, or have left a connection to
+// them: so each socket is looked at before it is connected, and each connection before the request goes out.
+void Transfer::set_guard() {
+    if (!request_.guard || by_proxy) return;
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
+}
+
+curl_socket_t Transfer::on_open(void* self, curlsocktype /*purpose*/, curl_sockaddr* address) {
+    auto& transfer = *static_cast<Transfer*>(self);
+    const auto ip = ip_of(&address->addr, address->family);
+    if (!ip || !transfer.request_.guard->allows(transfer.url.host, *ip)) {
+        transfer.violation_ = Violation::kPlace;
+        return CURL_SOCKET_BAD;
+    }
+    return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+int Transfer::on_prepared(void* self, char* address, char* /*own_address*/, int /*port*/, int /*own_port*/) {
+    auto& transfer = *static_cast<Transfer*>(self);
+    if (transfer.request_.guard && !transfer.by_proxy) {
+        const auto ip = parse_ip(address != nullptr ? address : "");
+        if (!ip || !transfer.request_.guard->allows(transfer.url.host, *ip)) {
+            transfer.violation_ = Violation::kPlace;
+            return CURL_PREREQFUNC_ABORT;
+        }
+    }
+    if (transfer.violation_ == Violation::kPlace) transfer.violation_ = Violation::kNone;  // another address did
+    transfer.request_sent_ = true;
+    return CURL_PREREQFUNC_OK;
 }
 
 void Transfer::set_method() {
@@ -120,18 +217,24 @@ void Transfer::set_method() {
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method.c_str());
 }
 
-void Transfer::set_addresses(const Addresses* addresses, const std::vector<std::string>& forgotten) {
-    const std::string port = ":" + std::to_string(url.port);
+void Transfer::set_addresses(const std::vector<std::string>& forgotten) {
     for (const std::string& entry : forgotten)
         add_line(resolve_, "-" + entry);
-    if (addresses != nullptr) {
-        std::string line = port + ":";
-        for (std::size_t i = 0; i < addresses->size(); ++i)
-            line += (i == 0 ? "" : ",") + bracketed((*addresses)[i]);
-        add_line(resolve_, url.host + line);
-        if (url.host.ends_with('.')) add_line(resolve_, url.host.substr(0, url.host.size() - 1) + line);
+    for (const Place& place : places) {
+        if (place.addresses.empty()) continue;
+        if (place.is_target && by_proxy) {
+            // The proxy is not to look the name up once more.
+            add_line(connect_to_, "::" + bracketed(place.addresses.front()) + ":" + std::to_string(place.port));
+            continue;
+        }
+        std::string line = ":" + std::to_string(place.port) + ":";
+        for (std::size_t i = 0; i < place.addresses.size(); ++i)
+            line += (i == 0 ? "" : ",") + bracketed(place.addresses[i]);
+        add_line(resolve_, place.host + line);
+        if (place.host.ends_with('.')) add_line(resolve_, place.host.substr(0, place.host.size() - 1) + line);
     }
     if (resolve_) curl_easy_setopt(easy, CURLOPT_RESOLVE, resolve_.get());
+    if (connect_to_) curl_easy_setopt(easy, CURLOPT_CONNECT_TO, connect_to_.get());
 }
 
 Result<void> Transfer::set_headers(const std::string& user_agent) {
@@ -170,7 +273,8 @@ Result<void> Transfer::set_file(CURLoption option, const std::string& path, TlsF
     return {};
 }
 
-Result<void> Transfer::set_tls(const TlsOptions& tls, TlsFiles& files) {
+Result<void> Transfer::set_tls(TlsOptions tls, TlsFiles& files) {
+    if (!own_origin_) tls.client_cert.clear();
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls.verify ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls.verify ? 2L : 0L);
@@ -224,17 +328,53 @@ void Transfer::head_complete() {
     if (status < 200) return;  // interim
     response_.status = static_cast<int>(status);
     head_complete_ = true;
+    long version = 0;
+    curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
+    response_.http_version = version == CURL_HTTP_VERSION_2_0 ? 20 : (version == CURL_HTTP_VERSION_1_0 ? 10 : 11);
+    if (!encoding_fits()) {
+        violation_ = Violation::kEncoding;
+        return;
+    }
+    redirected_ = is_redirect(response_.status);
     curl_off_t length = -1;
     curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     if (request_.method != "HEAD" && length > 0 && static_cast<std::uint64_t>(length) > request_.max_response_bytes) {
         violation_ = Violation::kBody;
         return;
     }
-    if (streaming_) deliver_soon();
+    if (streaming_ && !redirected_) deliver_soon();
+}
+
+bool Transfer::is_redirect(int status) const {
+    if (request_.max_redirects <= 0 || !request_.unix_socket.empty()) return false;
+    if (response_.header("location").empty()) return false;
+    const bool reads = request_.method == "GET" || request_.method == "HEAD";
+    return status == 303 || (reads && (status == 301 || status == 302 || status == 307 || status == 308));
+}
+
+// libcurl undoes whatever it knows, and what is said of the transfer even unasked: only what was asked for comes in.
+bool Transfer::encoding_fits() const {
+    for (const Header& header : response_.headers) {
+        const std::string value = lower_case(header.value);
+        if (header.name == "transfer-encoding" && value != "chunked" && value != "identity") return false;
+        if (header.name != "content-encoding" || !request_.decompress) continue;
+        if (value != "gzip" && value != "x-gzip" && value != "deflate" && value != "identity" && !value.empty())
+            return false;
+    }
+    // One after the other they would multiply.
+    return std::ranges::count(response_.headers, "content-encoding", &Header::name) <= 1 || !request_.decompress;
+}
+
+bool Transfer::expands_too_much() const {
+    if (!request_.decompress || body_bytes_ <= kFreeExpansion) return false;
+    curl_off_t came = 0;
+    curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &came);
+    const auto counted = static_cast<std::size_t>(std::max<curl_off_t>(0, came)) + kUncountedBytes;
+    return body_bytes_ / std::max<std::size_t>(1, request_.max_expansion) > counted;
 }
 
 std::size_t Transfer::take_body(std::string_view bytes) {
-    if (streaming_ && held_.size() >= kHeldBytes) {
+    if (streaming_ && !redirected_ && held_.size() >= kHeldBytes) {
         curl_paused_ = true;
         return CURL_WRITEFUNC_PAUSE;  // libcurl keeps these bytes
     }
@@ -243,6 +383,11 @@ std::size_t Transfer::take_body(std::string_view bytes) {
         return 0;
     }
     body_bytes_ += bytes.size();
+    if (expands_too_much()) {
+        violation_ = Violation::kExpansion;
+        return 0;
+    }
+    if (redirected_) return bytes.size();
     (streaming_ ? held_ : response_.body) += bytes;
     if (streaming_) deliver_soon();
     return bytes.size();
@@ -278,17 +423,51 @@ std::string Transfer::what() const {
     return clip(request_.method) + " " + url.shown;
 }
 
+std::optional<Error> Transfer::violation_error() const {
+    const auto error = [&](ErrorCode kind, Fault fault, const std::string& text) {
+        return make_error(kind, Retry::kNever, fault, "http", what() + ": " + text);
+    };
+    switch (violation_) {
+        case Violation::kNone: return std::nullopt;
+        case Violation::kBody:
+            return error(ErrorCode::kLimitExceeded, Fault::kService,
+                         "the answer is larger than " + std::to_string(request_.max_response_bytes) + " bytes");
+        case Violation::kHeaders:
+            return error(ErrorCode::kLimitExceeded, Fault::kService, "the answer has too many or too long headers");
+        case Violation::kExpansion:
+            return error(ErrorCode::kLimitExceeded, Fault::kService,
+                         "the answer grows to more than " + std::to_string(request_.max_expansion) +
+                             " times its size when it is decompressed");
+        case Violation::kEncoding:
+            return error(ErrorCode::kMalformed, Fault::kService, "the answer has an encoding that was not asked for");
+        case Violation::kPlace:
+            return error(ErrorCode::kNotAllowed, Fault::kInput,
+                         "the connection would lead to an address that is not allowed");
+    }
+    return std::nullopt;
+}
+
+// A proxy that does not let the call through says so with a status of its own.
+std::optional<Error> Transfer::proxy_error() const {
+    long status = 0;
+    if (easy != nullptr) curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    if (!by_proxy || status < 300) return std::nullopt;
+    const bool refused = status < 500 && status != 408 && status != 429;
+    Error error = make_error(refused ? ErrorCode::kNotAllowed : ErrorCode::kUnavailable,
+                             refused ? Retry::kNever : Retry::kAfterBackoff, Fault::kService, "http",
+                             what() + ": the proxy " + shown_proxy_ + " answered " + std::to_string(status));
+    if (status == 407) error.fix = "put the right user and password into the proxy's URL";
+    return error;
+}
+
 Error Transfer::error_of(CURLcode code) const {
+    if (auto violation = violation_error()) return *std::move(violation);
+    if (auto refused = proxy_error()) return *std::move(refused);
     const auto error = [&](ErrorCode kind, Retry retry, const std::string& text) {
         return make_error(kind, retry, Fault::kService, "http", what() + ": " + text);
     };
     // libcurl's own sentence says more (which address, what OpenSSL found); it names nothing secret.
     const std::string detail = error_text_[0] != '\0' ? clip(error_text_.data(), 300) : curl_easy_strerror(code);
-    if (violation_ == Violation::kBody)
-        return error(ErrorCode::kLimitExceeded, Retry::kNever,
-                     "the answer is larger than " + std::to_string(request_.max_response_bytes) + " bytes");
-    if (violation_ == Violation::kHeaders)
-        return error(ErrorCode::kLimitExceeded, Retry::kNever, "the answer has too many or too long headers");
     switch (code) {
         case CURLE_OPERATION_TIMEDOUT:
             return error(ErrorCode::kTimeout, Retry::kAfterBackoff, "no complete answer in time (" + detail + ")");
@@ -307,6 +486,55 @@ Error Transfer::error_of(CURLcode code) const {
                               what() + ": " + curl_easy_strerror(code));
         default: return error(ErrorCode::kUnavailable, Retry::kAfterBackoff, detail);
     }
+}
+
+// What belongs to the first place alone stays behind: all but headers that are known to hold no credentials.
+void Transfer::leave_origin() {
+    static constexpr std::string_view kKept[] = {"accept",      "accept-language", "user-agent",
+                                                 "range",       "if-match",        "if-none-match",
+                                                 "traceparent", "cache-control",   "tracestate"};
+    own_origin_ = false;
+    std::erase_if(request_.headers, [](const Header& header) {
+        return std::ranges::find(kKept, lower_case(header.name)) == std::end(kKept);
+    });
+}
+
+Result<void> Transfer::follow() {
+    const std::string from = what();
+    if (++redirects_ > request_.max_redirects)
+        return tl::unexpected(make_error(
+            ErrorCode::kLimitExceeded, Retry::kNever, Fault::kService, "http",
+            from + ": more than " + std::to_string(request_.max_redirects) + " redirects, one after the other"));
+    auto next = resolve_url(url, std::string(response_.header("location")));
+    if (!next)
+        return tl::unexpected(make_error(ErrorCode::kMalformed, Retry::kNever, Fault::kService, "http",
+                                         from + ": a redirect to nowhere: " + next.error().message));
+    if (url.tls && !next->tls)
+        return tl::unexpected(make_error(ErrorCode::kNotAllowed, Retry::kNever, Fault::kService, "http",
+                                         from + ": a redirect from https to http is not followed"));
+    const bool same_origin =
+        next->tls == url.tls && next->port == url.port && lower_case(next->host) == lower_case(url.host);
+    if (same_origin) {
+        next->authorization = url.authorization;
+    } else {
+        leave_origin();
+    }
+    if (response_.status == 303 && request_.method != "HEAD") {
+        request_.method = "GET";
+        request_.body.clear();
+        std::erase_if(request_.headers,
+                      [](const Header& header) { return lower_case(header.name).starts_with("content-"); });
+    }
+    url = *std::move(next);
+    response_ = {};
+    header_bytes_ = body_bytes_ = 0;
+    head_complete_ = redirected_ = false;
+    error_text_[0] = '\0';
+    headers_.reset();
+    proxy_headers_.reset();
+    resolve_.reset();
+    connect_to_.reset();
+    return {};
 }
 
 void Transfer::ended(CURLcode code) {

@@ -103,11 +103,23 @@ Result<Url> parse_url(const std::string& text) {
     const auto number = parse_whole_number(port);
     if (!number || *number < 1 || *number > 65'535) return bad_url("has no usable port");
     url.port = static_cast<std::uint16_t>(*number);
+    url.port_given = !part(handle.get(), CURLUPART_PORT).empty();
     url.path = part(handle.get(), CURLUPART_PATH);
     url.shown = scheme + "://" + host + ":" + port + clip(url.path, 200);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     url.needs_lookup = !is_address(host) && !is_localhost(host);
     url.host = std::move(host);
+    return url;
+}
+
+Result<Url> resolve_url(const Url& base, const std::string& reference) {
+    if (reference.size() > kMaxUrlBytes) return bad_url("is longer than 16 KiB");
+    if (reference.find('\0') != std::string::npos) return bad_url("has a NUL byte in it");
+    WA_TRY(const UrlHandle handle, read_url(base.text));
+    if (const CURLUcode code = curl_url_set(handle.get(), CURLUPART_URL, reference.c_str(), 0); code != CURLUE_OK)
+        return bad_url(std::string("cannot be read: ") + curl_url_strerror(code));
+    WA_TRY(Url url, parse_url(part(handle.get(), CURLUPART_URL)));
+    url.authorization.clear();
     return url;
 }
 

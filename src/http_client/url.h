@@ -14,6 +14,7 @@ struct Url {
     bool tls = false;
     std::string host;  // IPv6 without brackets
     std::uint16_t port = 0;
+    bool port_given = false;    // not just what the scheme stands for
     bool needs_lookup = false;  // a name, and not localhost
     std::string authorization;  // "Basic …" when the URL had credentials
     std::string path;           // as it is sent, without a query
@@ -22,6 +23,9 @@ struct Url {
 
 // Errors: kInvalidArgument, permanent; the message does not quote the URL.
 [[nodiscard]] Result<Url> parse_url(const std::string& text);
+
+// Where `reference` (of a Location header) leads from `base`; credentials in it are left out. Errors: kInvalidArgument.
+[[nodiscard]] Result<Url> resolve_url(const Url& base, const std::string& reference);
 
 // One piece of a path or of a query value, percent-encoded: only letters, digits and "-._~" stay.
 [[nodiscard]] std::string encode_url_part(std::string_view text);

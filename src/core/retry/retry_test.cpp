@@ -2,6 +2,7 @@
 
 #include "core/retry/backoff.h"
 #include "core/retry/circuit_breaker.h"
+#include "core/retry/retry_budget.h"
 
 namespace wa {
 namespace {
@@ -58,6 +59,28 @@ TEST(CircuitBreaker, AnAbandonedTrialLetsTheNextOneTry) {
     EXPECT_TRUE(breaker.try_acquire(now + seconds(10)));
     breaker.abandoned();
     EXPECT_TRUE(breaker.try_acquire(now + seconds(10)));
+}
+
+TEST(RetryBudget, CallsAndTimeFillItAndRepeatsEmptyIt) {
+    RetryBudget budget({.most = 3, .per_call = 0.5, .per_second = 0.1});
+    MonoTime now(seconds(100));
+    for (int i = 0; i < 3; ++i)
+        EXPECT_TRUE(budget.try_take(now));
+    EXPECT_FALSE(budget.try_take(now));
+    budget.called(now);
+    EXPECT_FALSE(budget.try_take(now)) << "half of one is none";
+    budget.called(now);
+    EXPECT_TRUE(budget.try_take(now));
+    EXPECT_FALSE(budget.try_take(now));
+    now += seconds(9);
+    EXPECT_FALSE(budget.try_take(now));
+    now += seconds(2);
+    EXPECT_TRUE(budget.try_take(now));
+    for (int i = 0; i < 1000; ++i)
+        budget.called(now);
+    EXPECT_LE(budget.left(), 3);
+    now -= seconds(50);
+    EXPECT_TRUE(budget.try_take(now)) << "a clock that goes back takes nothing away";
 }
 
 }  // namespace

@@ -42,6 +42,7 @@ struct Reaction {
         kReset,  // end it with a reset
         kHold,   // do nothing any more, but keep it open
         kFlood,  // send `flood` again and again
+        kShut,   // end its half of the connection, and keep the other open
     };
     std::string bytes{};
     Then then = Then::kKeep;
@@ -91,6 +92,8 @@ public:
     [[nodiscard]] std::size_t most_at_once() const { return state_->most_at_once; }
     [[nodiscard]] const std::vector<Seen>& seen() const { return state_->seen; }
     void set_serve(Serve serve) { state_->serve = std::move(serve); }
+    // Connections are reset as soon as they are there.
+    void reset_connections(bool yes) { state_->resets = yes; }
 
 private:
     struct State;
@@ -167,12 +170,13 @@ private:
             switch (reaction.then) {
                 case Reaction::Then::kKeep: return read();
                 case Reaction::Then::kClose: return close();
-                case Reaction::Then::kReset: {
-                    boost::system::error_code ignored;
-                    socket.set_option(asio::socket_base::linger(true, 0), ignored);
-                    return close();
-                }
+                case Reaction::Then::kReset: return reset();
                 case Reaction::Then::kHold: return hold();
+                case Reaction::Then::kShut: {
+                    boost::system::error_code ignored;
+                    socket.shutdown(Socket::shutdown_send, ignored);
+                    return hold();
+                }
                 case Reaction::Then::kFlood: reaction.bytes = reaction.flood; return send();
             }
         }
@@ -185,6 +189,11 @@ private:
                 if (error || failure) return self->close();
                 self->hold();
             });
+        }
+        void reset() {
+            boost::system::error_code ignored;
+            socket.set_option(asio::socket_base::linger(true, 0), ignored);
+            close();
         }
         void close() {
             boost::system::error_code ignored;
@@ -219,7 +228,7 @@ private:
                     auto connection = std::make_shared<Connection>(std::move(socket), self, ++self->accepted);
                     self->open.insert(connection);
                     self->most_at_once = std::max(self->most_at_once, self->open.size());
-                    connection->read();
+                    self->resets ? connection->reset() : connection->read();
                 }
                 self->accept(self);
             });
@@ -227,6 +236,7 @@ private:
         typename Protocol::acceptor acceptor;
         Serve serve;
         bool stopped = false;
+        bool resets = false;
         std::size_t accepted = 0;
         std::size_t most_at_once = 0;
         std::set<std::shared_ptr<Connection>> open;
