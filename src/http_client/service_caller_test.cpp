@@ -309,6 +309,9 @@ TEST_F(ServiceCallerTest, AStormThatNamesATimeIsObeyedByAll) {
 }
 
 TEST_F(ServiceCallerTest, TheDeadlineIsOfAll) {
+    ServicePolicy patient = quick();
+    patient.breaker_failures = 1000;
+    policy(patient);
     RawServer server(loop, [](const Seen&) { return Reaction{.then = Then::kHold}; });
     const MonoTime before = clock.now();
     const ServiceAnswer answer = ask({.request = {.url = server.url(), .timeout = milliseconds(150)},
