@@ -1,17 +1,17 @@
 // Calls to one endpoint with one policy: when to try again, when to leave it in peace, how many at a time.
 //
-//   turn        at most `calls` (and `streams`) are out at a time; others wait in a bounded queue, first come first
-//   served time        a call ends by its deadline, whatever it waits for: its turn, the other side, the next try next
-//   try    for what may pass by itself (verdict.h), when twice is the same as once (the method, or the caller's
-//               word), or when the request was certainly not acted upon; after a wait with jitter, or the one that the
-//               other side asks for (Retry-After, X-RateLimit-Reset); a wait that would end after the deadline is not
-//               begun
-//   budget      all calls together repeat at most so often (core/retry/retry_budget.h)
-//   breaker     after so many failures to reach it in a row nothing is sent for a while; then one call tries
-//   hold        when it asks for time (429, 503 with Retry-After), nobody is sent before that is over
-//   unknown     a call whose request went out, that has no answer, and that must not be done twice is never repeated:
-//               the answer says outcome_unknown, its error is not retryable. Look up what became of it first.
-//   credential  a 401 is tried once more at once, when prepare() has other headers by then (a token was rotated)
+// - Turn: at most `calls` (and `streams`) are out at a time; others wait in a bounded queue, first come first served.
+// - Time: a call ends by its deadline, whatever it waits for: its turn, the other side, the next try.
+// - Next try: for what may pass by itself (verdict.h), when twice is the same as once (the method, or the caller's
+// word),
+//   or when the request was certainly not acted upon; after a wait with jitter, or the one that the other side asks for
+//   (Retry-After, X-RateLimit-Reset). A wait that would end after the deadline is not begun.
+// - Budget: all calls together repeat at most so often (core/retry/retry_budget.h).
+// - Breaker: after so many failures to reach it in a row nothing is sent for a while; then one call tries.
+// - Hold: when it asks for time (429, 503 with Retry-After), nothing is sent before that is over.
+// - Unknown: a call whose request went out, that has no answer, and that must not be done twice is never repeated: the
+//   answer says outcome_unknown, its error is not retryable. Look up what became of it first.
+// - Credential: a 401 is tried once more at once, when prepare() has other headers by then (a token was rotated).
 //
 // Threading: loop thread. Nothing is called from inside call(); a callback may destroy its call or the whole caller.
 // Each try is a call of its own for who watches the client (CallPurpose::retry counts them).
