@@ -91,13 +91,20 @@ json::object executor_row(const ApiParts& parts, TaskType type) {
     json::array backends;
     backends.push_back(runtime_row("local", local, note));
     backends.push_back(runtime_row("simulation", simulation, simulation ? "labelled" : "SIMULATION_POLICY=deny"));
+    bool other = false;
+    if (!test) {
+        for (const RuntimeState& runtime : parts.runtimes()) {
+            backends.push_back(runtime_row(runtime.name, runtime.available, runtime.detail));
+            other |= runtime.available;
+        }
+    }
     using Names = std::vector<std::string_view>;
     for (const std::string_view name :
-         test ? Names{"github_actions", "gitlab_ci", "jenkins"} : Names{"docker", "k8s", "lambda"}) {
+         test ? Names{"github_actions", "gitlab_ci", "jenkins"} : Names{"k8s", "lambda"}) {
         backends.push_back(runtime_row(name, false, "not built"));
     }
     return json::object{{"task_type", to_string(type)},
-                        {"state", local || simulation ? "ready" : "off"},
+                        {"state", local || simulation || other ? "ready" : "off"},
                         {test ? "providers" : "runtimes", std::move(backends)}};
 }
 
@@ -127,6 +134,11 @@ std::string doctor(const ApiParts& parts) {
     }
     rows.push_back(disk_check(parts.state_dir));
     rows.push_back(local_check(parts.isolation(), parts.settings));
+    for (const RuntimeState& runtime : parts.runtimes()) {
+        // What is switched off on purpose is no fault.
+        const std::string_view status = runtime.available || !runtime.wanted ? "ok" : "error";
+        rows.push_back(check(runtime.name, status, runtime.detail, runtime.fix));
+    }
     if (std::ranges::find(parts.task_types, TaskType::kTest) != parts.task_types.end())
         rows.push_back(test_check(parts.settings));
     return json::serialize(json::object{{"checks", std::move(rows)}});

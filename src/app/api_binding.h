@@ -25,6 +25,15 @@
 
 namespace wa::app {
 
+// A runtime whose back-end may come and go.
+struct RuntimeState {
+    std::string name;
+    bool available = false;
+    std::string detail;   // what it is, or why it cannot be used
+    std::string fix;      // when it cannot
+    bool wanted = false;  // switched on
+};
+
 // All outlive the server.
 struct ApiParts {
     EmbeddedStore* store;  // null in cluster mode
@@ -45,6 +54,8 @@ struct ApiParts {
     std::vector<TaskType> task_types;
     // What the local runtime reached, as it was last seen on the loop. Any thread.
     std::function<IsolationReport()> isolation;
+    // The other runtimes that are built. Any thread.
+    std::function<std::vector<RuntimeState>()> runtimes;
     std::string state_dir;
     std::function<bool()> draining;
     // {name, status, detail, fix?} of what surrounds the engine. Background thread.

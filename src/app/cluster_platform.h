@@ -38,6 +38,9 @@ public:
     [[nodiscard]] std::function<Result<Ticket>(std::string_view)> decoder() override;
     [[nodiscard]] TicketLeases* leases() override;
     [[nodiscard]] std::string source_name() const override { return options_.tickets_topic; }
+    [[nodiscard]] std::string pool() const override { return options_.group + "/" + options_.tickets_topic; }
+    [[nodiscard]] std::string instance() const override { return options_.transactional_id; }
+    [[nodiscard]] CallWatch* calls() override { return &tracing_->calls(); }
     [[nodiscard]] std::vector<FlowObserver*> observers() override;
     void adapt(EngineOptions& options) const override;
     void introduce(const std::vector<TaskType>& types, const std::string& endpoint) override;

@@ -57,6 +57,12 @@ std::function<Result<Ticket>(std::string_view)> EmbeddedPlatform::decoder() {
     return [](std::string_view payload) { return parse_ticket(payload); };
 }
 
+// One row; a store that cannot be asked is no reason to think that a ticket is gone.
+DependencyState EmbeddedPlatform::standing(std::string_view ticket_id) {
+    const auto known = store_->statuses({std::string(ticket_id)});
+    return known && !known->empty() ? known->front().state : DependencyState::kOpen;
+}
+
 Result<void> EmbeddedPlatform::begin() {
     source_->start();
     return {};

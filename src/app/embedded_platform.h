@@ -20,6 +20,7 @@ public:
     [[nodiscard]] ResultSink& sink() override { return *sink_; }
     [[nodiscard]] TicketService& tickets() override { return *tickets_; }
     [[nodiscard]] std::function<Result<Ticket>(std::string_view)> decoder() override;
+    [[nodiscard]] DependencyState standing(std::string_view ticket_id) override;
     void adapt(EngineOptions& /*options*/) const override {}
     Result<void> begin() override;
     void leave(std::function<void()> done) override { done(); }

@@ -19,12 +19,14 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "config/settings.h"
+#include "core/trace/call_watch.h"
 #include "flow/engine.h"
 #include "observability/health.h"
 #include "observability/logger.h"
 #include "observability/metrics.h"
 #include "observability/registry.h"
 #include "ports/dead_letters.h"
+#include "ports/ticket_service.h"
 
 namespace wa::app {
 
@@ -61,6 +63,14 @@ public:
     [[nodiscard]] virtual std::string source_name() const { return {}; }
     // Observers of its own, beside the worker's.
     [[nodiscard]] virtual std::vector<FlowObserver*> observers() { return {}; }
+    // The name of the group of workers that share their tickets, and this worker's own within it, the same at each
+    // start; empty = there is only this one.
+    [[nodiscard]] virtual std::string pool() const { return {}; }
+    [[nodiscard]] virtual std::string instance() const { return {}; }
+    // What is known here about a ticket that the engine does not have in hand.
+    [[nodiscard]] virtual DependencyState standing(std::string_view /*ticket_id*/) { return DependencyState::kUnknown; }
+    // Told of calls to other services; null = nobody.
+    [[nodiscard]] virtual CallWatch* calls() { return nullptr; }
     // What differs for the engine.
     virtual void adapt(EngineOptions& options) const = 0;
     // Which types are served, where the HTTP API listens: told to those who ask for workers. Before begin().

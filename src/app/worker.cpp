@@ -11,7 +11,6 @@
 #include <csignal>
 #include <utility>
 
-#include "app/api_binding.h"
 #include "app/build_info.h"
 #include "app/cluster_platform.h"
 #include "app/embedded_platform.h"
@@ -36,6 +35,19 @@ public:
 
 private:
     std::function<void(std::string_view)> changed_;
+};
+
+// Tells the runtimes that a ticket's result is committed.
+class SettledWatch final : public FlowObserver {
+public:
+    explicit SettledWatch(const std::vector<Runtime*>& runtimes) : runtimes_(runtimes) {}
+    void ticket_settled(const TicketView& ticket, const Settlement&) override {
+        for (Runtime* runtime : runtimes_)
+            runtime->ticket_settled(ticket.ticket_id);
+    }
+
+private:
+    const std::vector<Runtime*>& runtimes_;
 };
 
 // A call on the loop after a while, that can be taken back.
@@ -132,7 +144,7 @@ int Worker::run() {
             log_->warning("orphans_removed", {{"count", status->swept}});
         }
         if (status) say_isolation(*status);
-        begin();
+        docker_->begin([this] { begin(); });
     });
     every_tenth_second();
     loop_.run();
@@ -277,7 +289,28 @@ TestOptions Worker::test_options() const {
     return options;
 }
 
-void Worker::make_executors() {
+Result<void> Worker::make_docker() {
+    http::ClientOptions client;
+    client.user_agent = "worker-agents/" + std::string(kVersion);
+    client.watch = platform_->calls();
+    http_ = std::make_unique<http::Client>(loop_, context_.clock, std::move(client));
+    WA_TRY(const std::string token, state_->token(context_.random));
+    DockerSurroundings around{settings_,
+                              *platform_,
+                              *metrics_,
+                              *log_,
+                              uuid5("docker:" + token),
+                              state_->path().string(),
+                              context_.state_dir.empty(),
+                              [this](std::string_view ticket_id) {
+                                  return host_ && host_->engine() != nullptr &&
+                                         host_->engine()->explain(ticket_id).has_value();
+                              }};
+    docker_ = std::make_unique<DockerRuntime>(loop_, context_.clock, *http_, task_logs_.get(), docker_options(around));
+    return {};
+}
+
+Result<void> Worker::make_executors() {
     local_ = std::make_unique<LocalRuntime>(loop_, context_.clock, *spawner_, task_logs_.get(), local_options());
     if (auto prepared = local_->prepare(context_.random); !prepared) {
         log_->error("local_runtime_unavailable", {{"error", prepared.error().describe()}});
@@ -285,16 +318,18 @@ void Worker::make_executors() {
     const SimulationPolicy policy =
         settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
     simulation_ = std::make_unique<SimulationRuntime>(loop_, context_.clock, context_.random, policy);
+    WA_CHECKED(make_docker());
+    runtimes_ = {local_.get(), docker_.get(), simulation_.get()};
     ExecuteOptions execute;
     execute.runtimes.default_runtime = settings_.text("DEFAULT_RUNTIME");
     execute.runtimes.chain = settings_.list("RUNTIME_FALLBACK_CHAIN");
     execute.fallback_on = parse_fallback_on(settings_.text("RUNTIME_FALLBACK_ON")).value_or(FallbackOn::kUnavailable);
-    execute_ = std::make_unique<ExecuteExecutor>(context_.clock, std::move(execute),
-                                                 std::vector<Runtime*>{local_.get(), simulation_.get()});
+    execute_ = std::make_unique<ExecuteExecutor>(context_.clock, std::move(execute), runtimes_);
     test_reports_ = std::make_unique<TestReportReader>(loop_, context_.clock);
     test_ = std::make_unique<TestExecutor>(
         TestExecutor::Parts{context_.clock, *local_, *test_reports_, *simulation_, call_later_on(loop_)},
         test_options());
+    return {};
 }
 
 // Before what they are built on.
@@ -302,6 +337,9 @@ void Worker::forget_executors() {
     test_.reset();
     execute_.reset();
     test_reports_.reset();
+    runtimes_.clear();
+    docker_.reset();
+    http_.reset();
     local_.reset();
     simulation_.reset();
 }
@@ -332,7 +370,7 @@ SandboxOptions Worker::sandbox_options() const {
 }
 
 Result<void> Worker::make_flow() {
-    make_executors();
+    WA_CHECKED(make_executors());
 
     log_observer_ = std::make_unique<observability::LogObserver>(*log_);
     event_feed_ = std::make_unique<observability::EventFeed>(*hub_);
@@ -347,7 +385,9 @@ Result<void> Worker::make_flow() {
         if (phase == "cancelling" && host_->engine()->gauges().executing > 0) cut_short_ = true;
         if (phase == "drained") boost::asio::post(loop_, [this] { leave(); });
     });
-    std::vector<FlowObserver*> watching{metrics_.get(), log_observer_.get(), event_feed_.get(), drain_watch_.get()};
+    settled_watch_ = std::make_unique<SettledWatch>(runtimes_);
+    std::vector<FlowObserver*> watching{metrics_.get(), log_observer_.get(), event_feed_.get(), drain_watch_.get(),
+                                        settled_watch_.get()};
     if (context_.command.exit) {
         view_ = std::make_unique<DevView>(context_.console, context_.clock, context_.colours, context_.redraws);
         watching.push_back(view_.get());
@@ -416,6 +456,7 @@ Result<void> Worker::serve() {
                    agent_id_,
                    task_types_,
                    [this] { return isolation(); },
+                   [this] { return runtime_states(); },
                    state_->path().string(),
                    [this] { return draining_.load(); },
                    [this] { return platform_->checks(); },
@@ -634,12 +675,25 @@ IsolationReport Worker::isolation() {
     return isolation_;
 }
 
+std::vector<RuntimeState> Worker::runtime_states() {
+    const std::lock_guard lock(isolation_mutex_);
+    return runtime_states_;
+}
+
+void Worker::note_states() {
+    std::vector<RuntimeState> states;
+    const Availability docker = docker_->availability();
+    states.push_back({"docker", docker.available, docker.available ? "engine " + docker_->engine() : docker.detail,
+                      docker.available ? std::string() : docker_fix(settings_, docker),
+                      settings_.flag("DOCKER_ENABLED")});
+    const std::lock_guard lock(isolation_mutex_);
+    isolation_ = local_->isolation();
+    runtime_states_ = std::move(states);
+}
+
 void Worker::every_tenth_second() {
     pulse_->tick();
-    {
-        const std::lock_guard lock(isolation_mutex_);
-        isolation_ = local_->isolation();
-    }
+    note_states();
     if (view_) view_->refresh();
     if (++ticks_ % 10 == 0 && host_->engine() != nullptr) metrics_->set_gauges(host_->engine()->gauges());
     maybe_finished();
@@ -664,7 +718,8 @@ void Worker::maybe_finished() {
 void Worker::leave() {
     if (finished_ || leaving_) return;
     leaving_ = true;
-    platform_->leave([this] { stop_now(); });
+    static constexpr Duration kRemovals = std::chrono::seconds(5);
+    platform_->leave([this] { docker_->leave(kRemovals, [this] { stop_now(); }); });
 }
 
 void Worker::stop_now() {

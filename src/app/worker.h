@@ -15,7 +15,9 @@
 
 #include "adapters/task_logs/file_task_logs.h"
 #include "admin/background.h"
+#include "app/api_binding.h"
 #include "app/dev_view.h"
+#include "app/docker_parts.h"
 #include "app/engine_host.h"
 #include "app/platform.h"
 #include "app/state_dir.h"
@@ -23,6 +25,7 @@
 #include "config/settings.h"
 #include "executors/execute.h"
 #include "executors/test.h"
+#include "http_client/http_client.h"
 #include "net/http_server.h"
 #include "observability/event_hub.h"
 #include "observability/health.h"
@@ -32,6 +35,7 @@
 #include "observability/observer_fanout.h"
 #include "observability/registry.h"
 #include "process/spawner.h"
+#include "runtimes/docker.h"
 #include "runtimes/local_process.h"
 #include "runtimes/simulation.h"
 #include "runtimes/test_report_reader.h"
@@ -66,7 +70,8 @@ private:
     Result<void> open_parts();
     Result<void> make_flow();
     void leave();
-    void make_executors();
+    Result<void> make_executors();
+    Result<void> make_docker();
     void forget_executors();
     Result<void> serve();
     Result<void> submit_examples();
@@ -88,6 +93,8 @@ private:
     SandboxOptions sandbox_options() const;
     TestOptions test_options() const;
     [[nodiscard]] IsolationReport isolation();
+    [[nodiscard]] std::vector<RuntimeState> runtime_states();
+    void note_states();
     void say_isolation(const HelperStatus& helper);
     [[nodiscard]] int failed_to_start(const Error& error);
 
@@ -101,7 +108,8 @@ private:
     std::mutex settings_mutex_;
     std::shared_ptr<const config::Settings> in_force_;  // for the API's threads
     std::mutex isolation_mutex_;
-    IsolationReport isolation_;  // for the API's threads
+    IsolationReport isolation_;                 // for the API's threads
+    std::vector<RuntimeState> runtime_states_;  // the same
 
     std::optional<StateDir> state_;
     std::unique_ptr<observability::Log> log_;
@@ -113,7 +121,10 @@ private:
     std::unique_ptr<FileTaskLogs> task_logs_;
     std::unique_ptr<Spawner> spawner_;
     std::unique_ptr<LocalRuntime> local_;
+    std::unique_ptr<http::Client> http_;
+    std::unique_ptr<DockerRuntime> docker_;
     std::unique_ptr<SimulationRuntime> simulation_;
+    std::vector<Runtime*> runtimes_;
     std::unique_ptr<ExecuteExecutor> execute_;
     std::unique_ptr<TestReportReader> test_reports_;
     std::unique_ptr<TestExecutor> test_;
@@ -121,6 +132,7 @@ private:
     std::unique_ptr<observability::LogObserver> log_observer_;
     std::unique_ptr<observability::EventFeed> event_feed_;
     std::unique_ptr<FlowObserver> drain_watch_;
+    std::unique_ptr<FlowObserver> settled_watch_;
     std::unique_ptr<observability::ObserverFanout> observers_;
     std::unique_ptr<EngineHost> host_;
     std::unique_ptr<net::HttpServer> server_;

@@ -40,10 +40,19 @@ Result<ExecuteExecutor::Wish> ExecuteExecutor::read_wish(const Ticket& ticket) {
 // One attempt: runtimes one after the other until one of them has the last word.
 class ExecuteExecutor::Attempt final : public RunningAttempt, public RuntimeListener {
 public:
-    Attempt(const ExecuteExecutor& executor, AttemptContext context, AttemptListener& listener)
+    Attempt(ExecuteExecutor& executor, AttemptContext context, AttemptListener& listener)
         : executor_(executor), context_(std::move(context)), listener_(listener) {}
+    ~Attempt() override {
+        const auto place = executor_.running_.find(context_.ticket->ticket_id);
+        if (place != executor_.running_.end() && place->second == this) executor_.running_.erase(place);
+    }
+    Attempt(const Attempt&) = delete;
+    Attempt& operator=(const Attempt&) = delete;
+
+    [[nodiscard]] bool can_detach() const { return can_detach_; }
 
     void begin() {
+        executor_.running_.insert_or_assign(context_.ticket->ticket_id, this);
         auto wish = read_wish(*context_.ticket);
         if (!wish) {
             AttemptReport report;
@@ -93,6 +102,7 @@ private:
         if (!tried_.empty() && context_.deadline != MonoTime{}) {
             context_.timeout_ms = std::max<std::int64_t>(1, to_millis(context_.deadline - executor_.clock_.now()));
         }
+        can_detach_ = choice.runtime->can_detach();
         inner_ = choice.runtime->start(context_, *this);
     }
 
@@ -138,7 +148,7 @@ private:
         listener_.attempt_ended(context_.key, std::move(report));
     }
 
-    const ExecuteExecutor& executor_;
+    ExecuteExecutor& executor_;
     AttemptContext context_;
     AttemptListener& listener_;
     Wish wish_;
@@ -148,6 +158,7 @@ private:
     std::optional<Error> last_error_;
     std::vector<std::string> logs_;
     bool stop_requested_ = false;
+    bool can_detach_ = false;  // the runtime where it is now
     std::unique_ptr<RunningAttempt> ended_;
     std::unique_ptr<RunningAttempt> inner_;
 };
@@ -161,9 +172,20 @@ Runtime* ExecuteExecutor::find(std::string_view name) const {
     return found == runtimes_.end() ? nullptr : *found;
 }
 
+Runtime* ExecuteExecutor::holder(const Ticket& ticket) const {
+    const auto found =
+        std::find_if(runtimes_.begin(), runtimes_.end(), [&](const Runtime* one) { return one->may_hold(ticket); });
+    return found == runtimes_.end() ? nullptr : *found;
+}
+
 ExecuteExecutor::Choice ExecuteExecutor::choose(const std::vector<std::string>& order, const Wish& wish,
                                                 const Ticket& ticket) const {
     Choice choice;
+    // Where something of an earlier attempt may still be, the ticket stays.
+    choice.runtime = holder(ticket);
+    if (choice.runtime != nullptr && std::find(order.begin(), order.end(), choice.runtime->name()) != order.end())
+        return choice;
+    choice.runtime = nullptr;
     const auto pass_over = [&](const std::string& name, std::string_view code, std::string detail, bool may_come_back) {
         choice.passed_over.push_back(PassedOver{name, std::string(code), std::move(detail), may_come_back});
     };
@@ -204,6 +226,11 @@ bool ExecuteExecutor::has_effects(const Ticket& ticket) const {
     // What is away now may be back when the attempt starts: whatever is built counts.
     return std::any_of(runtimes_.begin(), runtimes_.end(),
                        [](const Runtime* runtime) { return runtime->has_effects(); });
+}
+
+bool ExecuteExecutor::can_detach(const Ticket& ticket) const {
+    const auto running = running_.find(ticket.ticket_id);
+    return running != running_.end() && running->second->can_detach();
 }
 
 Result<void> ExecuteExecutor::validate(const Ticket& ticket) const {

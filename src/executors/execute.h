@@ -7,6 +7,7 @@
 //   metadata.fallback_from      the first runtime that was passed over
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,7 +33,7 @@ public:
     [[nodiscard]] TaskType task_type() const override { return TaskType::kExecute; }
     [[nodiscard]] std::string backend(const Ticket& ticket) const override;
     [[nodiscard]] bool has_effects(const Ticket& ticket) const override;
-    [[nodiscard]] bool can_detach(const Ticket&) const override { return false; }
+    [[nodiscard]] bool can_detach(const Ticket& ticket) const override;
     [[nodiscard]] Result<void> validate(const Ticket& ticket) const override;
     [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                         AttemptListener& listener) override;
@@ -54,10 +55,12 @@ private:
     [[nodiscard]] static Result<Wish> read_wish(const Ticket& ticket);
     [[nodiscard]] Choice choose(const std::vector<std::string>& order, const Wish& wish, const Ticket& ticket) const;
     [[nodiscard]] Runtime* find(std::string_view name) const;
+    [[nodiscard]] Runtime* holder(const Ticket& ticket) const;
 
     const Clock& clock_;
     ExecuteOptions options_;
     std::vector<Runtime*> runtimes_;
+    std::map<std::string, const Attempt*, std::less<>> running_;  // by ticket id
 };
 
 }  // namespace wa

@@ -225,6 +225,17 @@ Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts
                                      "Length of commands run on this machine.", {},
                                      {0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300})
                           .with({})),
+      docker_executions_(registry
+                             .counter(named("docker_executions_total"), "Commands run in Docker, by how they ended.",
+                                      {closed("status", {"success", "failed", "timeout"})})
+                             .create_all()),
+      docker_duration_(registry.histogram(
+          named("docker_execution_duration_seconds"), "Length of commands run in Docker, as a whole and by stage.",
+          {closed("stage", {"total", "pull", "create", "run", "logs"})}, {1, 5, 10, 30, 60, 120, 300, 600})),
+      docker_calls_(registry.counter(named("docker_api_calls_total"), "Calls of the Docker engine, by how they ended.",
+                                     {closed("method", {"ping", "version", "list", "pull", "create", "start", "wait",
+                                                        "logs", "inspect", "stop", "kill", "remove", "rename"}),
+                                      closed("status", {"success", "refused", "error", "unreachable"})})),
       test_tasks_(registry.counter(
           named("test_tasks_executed_total"), "TEST attempts, by how they ended.",
           {closed("status", {"success", "failed", "timeout", "not_allowed", "simulated", "cancelled"}), suite()})),
@@ -324,6 +335,13 @@ void Metrics::orphans_removed(std::string_view runtime, std::size_t count) {
     orphans_.with({runtime}).add(static_cast<double>(count));
 }
 
+void Metrics::docker_call(std::string_view call, std::string_view status) {
+    docker_calls_.with({call, status}).add();
+}
+void Metrics::docker_stage(std::string_view stage, Duration took) {
+    docker_duration_.with({stage}).observe(to_seconds(took));
+}
+
 void Metrics::set_gauges(const FlowGauges& gauges) {
     in_flight_.set(static_cast<double>(gauges.in_flight));
     max_concurrent_.set(static_cast<double>(gauges.in_flight_limit));
@@ -396,6 +414,11 @@ void Metrics::count_execution(const TicketView& ticket, const AttemptReport& rep
         const bool killed = status == "cancelled" || (status == "failed" && report.signal.has_value());
         local_executions_.with({killed ? "killed" : status}).add();
         local_duration_.observe(to_seconds(took));
+    }
+    if (runtime == "docker") {
+        const bool known = status == "success" || status == "timeout";
+        docker_executions_.with({known ? status : "failed"}).add();
+        docker_duration_.with({"total"}).observe(to_seconds(took));
     }
 }
 

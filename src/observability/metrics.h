@@ -37,6 +37,9 @@ public:
     void heartbeat(std::string_view status);  // "success", "failed", "not_found", "skipped"
     void deregistered() { deregistered_.add(); }
     void orphans_removed(std::string_view runtime, std::size_t count);
+    // A call of the Docker engine ("create") and how it ended: success, refused, error, unreachable.
+    void docker_call(std::string_view call, std::string_view status);
+    void docker_stage(std::string_view stage, Duration took);  // pull, create, run, logs
     // What the engine says just before a scrape (or on a timer); any thread.
     void set_gauges(const FlowGauges& gauges);
     void config_reloaded(bool successful) { reload_successful_.set(successful ? 1 : 0); }
@@ -117,6 +120,9 @@ private:
     Family<Counter>& runtime_fallbacks_;
     Family<Counter>& local_executions_;
     Histogram& local_duration_;
+    Family<Counter>& docker_executions_;
+    Family<Histogram>& docker_duration_;
+    Family<Counter>& docker_calls_;
     std::array<Family<Counter>*, kTaskTypeCount> fallbacks_{};  // null where no name is defined
     Family<Counter>& test_tasks_;
     Family<Histogram>& test_duration_;

@@ -53,6 +53,13 @@ public:
     [[nodiscard]] virtual Result<void> validate(const Ticket& ticket) const = 0;
     // Whether starting the work changes anything outside this process.
     [[nodiscard]] virtual bool has_effects() const = 0;
+    // Work that was started here runs on when this worker goes away, and is found again by start().
+    [[nodiscard]] virtual bool can_detach() const { return false; }
+    // Something of an earlier attempt at this ticket may still be here, even if the back-end cannot be asked now: then
+    // no other runtime may take the ticket, and start() begins with a look.
+    [[nodiscard]] virtual bool may_hold(const Ticket&) const { return false; }
+    // The ticket's result is committed: what was kept for it may go.
+    virtual void ticket_settled(std::string_view /*ticket_id*/) {}
     // Never null, never throws.
     [[nodiscard]] virtual std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                                 RuntimeListener& listener) = 0;

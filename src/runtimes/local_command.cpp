@@ -5,7 +5,7 @@
 
 #include "core/codec/parameters.h"
 #include "core/codec/text.h"
-#include "runtimes/secret_mask.h"
+#include "runtimes/task_command.h"
 #include "runtimes/task_environment.h"
 
 namespace wa {
@@ -13,7 +13,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t kMaxShownBytes = 8 * 1024;
 constexpr std::size_t kMaxInputBytes = kMaxParameterBytes;
 
 Result<std::vector<std::string>> shell_words(const Parameters& parameters, const LocalCommandRules& rules) {
@@ -50,31 +49,6 @@ Result<std::vector<std::string>> command_words(const Parameters& parameters, con
     return words;
 }
 
-Result<void> read_retry_codes(const Parameters& parameters, LocalCommand& command) {
-    const auto* raw = parameters.raw("retry_on_exit_codes");
-    if (raw == nullptr) return {};
-    std::vector<std::string> codes;
-    if (raw->is_number()) {
-        WA_TRY(const auto text, parameters.required_text("retry_on_exit_codes"));
-        codes.push_back(text);
-    } else {
-        WA_TRY(const auto list, parameters.list("retry_on_exit_codes"));
-        codes = list.value_or(std::vector<std::string>{});
-    }
-    for (const std::string& code : codes) {
-        if (code == "any") {
-            command.retry_on_any_exit_code = true;
-            continue;
-        }
-        const auto number = parse_whole_number(code);
-        if (!number || *number < 1 || *number > 255) {
-            return parameters.refuse("retry_on_exit_codes", "expected 'any' or exit codes from 1 to 255");
-        }
-        command.retry_on_exit_codes.insert(static_cast<int>(*number));
-    }
-    return {};
-}
-
 // What a ticket gives a task as files only: each becomes a private file, whose path the variable NAME_FILE holds.
 Result<void> read_secret_files(const Parameters& parameters, LocalCommand& command) {
     WA_TRY(const auto files, parameters.map("secrets"));
@@ -88,41 +62,6 @@ Result<void> read_secret_files(const Parameters& parameters, LocalCommand& comma
     WA_CHECKED(check_variables(names, {"*"}, {}));
     command.secret_files = *files;
     return {};
-}
-
-// Values that the ticket itself calls secret: variables and options with such names.
-Result<std::vector<std::string>> find_secrets(const Parameters& parameters, const LocalCommand& command) {
-    std::vector<std::string> secrets;
-    for (const auto& [name, value] : command.secret_files)
-        secrets.push_back(value);
-    for (const auto& [name, value] : command.variables) {
-        if (names_secret(name)) secrets.push_back(value);
-    }
-    const auto& words = command.arguments;
-    for (std::size_t index = 1; index < words.size(); ++index) {
-        const std::string_view word = words[index];
-        if (!word.starts_with('-')) continue;
-        const std::size_t equals = word.find('=');
-        if (!names_secret(word.substr(0, equals))) continue;
-        if (equals != std::string_view::npos) {
-            secrets.emplace_back(word.substr(equals + 1));
-        } else if (index + 1 < words.size()) {
-            secrets.push_back(words[index + 1]);
-        }
-    }
-    std::size_t bytes = 0;
-    for (const std::string& secret : secrets)
-        bytes += secret.size();
-    if (bytes > kMaxSecretBytes)
-        return parameters.refuse("secrets", "values that are called secret are longer than 32 KiB together");
-    return secrets;
-}
-
-std::string show(const LocalCommand& command) {
-    std::string line;
-    for (const std::string& word : command.arguments)
-        line += (line.empty() ? "" : " ") + word;
-    return clip(SecretMask(command.secrets).apply(line), kMaxShownBytes);
 }
 
 }  // namespace
@@ -143,11 +82,11 @@ Result<LocalCommand> parse_local_command(const Ticket& ticket, const LocalComman
     WA_TRY(const auto max_output, parameters.integer("max_output_bytes", {0, 1LL << 40}));
     command.max_output_bytes =
         max_output ? std::min(static_cast<std::size_t>(*max_output), rules.max_output_bytes) : rules.max_output_bytes;
-    WA_CHECKED(read_retry_codes(parameters, command));
+    WA_TRY(command.retry, read_retry_codes(parameters));
     WA_CHECKED(read_secret_files(parameters, command));
     WA_TRY(command.sandbox, read_sandbox_wish(ticket));
-    WA_TRY(command.secrets, find_secrets(parameters, command));
-    command.shown = show(command);
+    WA_TRY(command.secrets, find_secrets(parameters, command.arguments, {&command.secret_files}, {&command.variables}));
+    command.shown = shown_command(command.arguments, command.secrets);
     return command;
 }
 
@@ -164,11 +103,11 @@ Result<LocalCommand> parse_local_job(const Ticket& ticket, const LocalJob& job, 
     if (job.timeout > Duration::zero()) command.timeout = std::chrono::ceil<milliseconds>(job.timeout);
     command.max_output_bytes = std::min(job.max_output_bytes, rules.max_output_bytes);
     const Parameters parameters(ticket.parameters);
-    WA_CHECKED(read_retry_codes(parameters, command));
+    WA_TRY(command.retry, read_retry_codes(parameters));
     WA_CHECKED(read_secret_files(parameters, command));
     WA_TRY(command.sandbox, read_sandbox_wish(ticket));
-    WA_TRY(command.secrets, find_secrets(parameters, command));
-    command.shown = show(command);
+    WA_TRY(command.secrets, find_secrets(parameters, command.arguments, {&command.secret_files}, {&command.variables}));
+    command.shown = shown_command(command.arguments, command.secrets);
     return command;
 }
 

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include "ports/local_jobs.h"
 #include "runtimes/command_policy.h"
 #include "runtimes/sandbox_policy.h"
+#include "runtimes/task_command.h"
 
 namespace wa {
 
@@ -28,14 +28,9 @@ struct LocalCommand {
     StringMap secret_files;  // parameters.secrets: name of a file and what it holds
     SandboxWish sandbox;
     std::size_t max_output_bytes = 0;  // of stdout and stderr together in the result
-    bool retry_on_any_exit_code = false;
-    std::set<int> retry_on_exit_codes;
+    RetryCodes retry;
     std::string shown;                 // the command as one line, secrets masked
     std::vector<std::string> secrets;  // values that must not be shown
-
-    [[nodiscard]] bool retries_on(int exit_code) const {
-        return exit_code != 0 && (retry_on_any_exit_code || retry_on_exit_codes.contains(exit_code));
-    }
 };
 
 struct LocalCommandRules {

@@ -272,7 +272,7 @@ private:
             if (const std::string line = mask_.apply(end.err.last_line(kShownLineBytes)); !line.empty())
                 message += ": " + line;
             message += limits_text(end);
-            const Retry retry = command_.retries_on(*end.exit_code) ? Retry::kAfterBackoff : Retry::kNever;
+            const Retry retry = command_.retry.includes(*end.exit_code) ? Retry::kAfterBackoff : Retry::kNever;
             return error(ErrorCode::kExecutionFailed, retry, Fault::kTask, std::move(message));
         }
         if (!end.signal) {

@@ -1,0 +1,845 @@
+#include "runtimes/docker_attempt.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <csignal>
+#include <utility>
+
+#include "core/codec/json_write.h"
+#include "core/codec/text.h"
+#include "runtimes/stop_error.h"
+
+namespace wa {
+
+namespace asio = boost::asio;
+using docker::ApiError;
+using docker::ContainerDetail;
+using docker::ContainerState;
+using docker::ContainerSummary;
+using docker::Keeper;
+using docker::PullPolicy;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr std::string_view kOrigin = "docker";
+constexpr std::size_t kShortId = 12;
+constexpr std::size_t kShownLineBytes = 400;
+constexpr std::size_t kMostLines = 100;  // of logs of ours
+constexpr int kMostConflicts = 20;
+constexpr int kMostLogTries = 5;
+constexpr int kMostLogLooks = 12;
+constexpr Duration kLogLook = seconds(5);  // an ended container's output must go on at least so often
+constexpr Duration kRemoveLimit = seconds(5);
+// What the engine keeps of the output (docker_task.cpp: LogConfig); beyond it the beginning of a log may be gone.
+constexpr std::uint64_t kKeptByEngine = 8ULL << 20U;
+
+std::string yes_no(bool value) {
+    return value ? "true" : "false";
+}
+
+std::string size_text(std::uint64_t bytes) {
+    constexpr std::uint64_t kMebi = 1U << 20U;
+    return bytes % kMebi == 0 ? std::to_string(bytes / kMebi) + " MiB" : std::to_string(bytes) + " bytes";
+}
+
+std::string label_of(const StringMap& labels, std::string_view name) {
+    const auto found = labels.find(std::string(name));
+    return found == labels.end() ? std::string() : found->second;
+}
+
+bool never_started(const ContainerDetail& detail) {
+    return detail.state == ContainerState::kCreated || detail.started_at.starts_with("0001-");
+}
+
+// Better ones first: what runs, then what has ended, then what was never started; the newest of each.
+bool is_better(const ContainerSummary& one, const ContainerSummary& other) {
+    const auto rank = [](const ContainerSummary& container) {
+        if (container.state == ContainerState::kRunning) return 0;
+        return container.state == ContainerState::kEnded ? 1 : 2;
+    };
+    if (rank(one) != rank(other)) return rank(one) < rank(other);
+    return one.created > other.created;
+}
+
+}  // namespace
+
+DockerRuntime::Attempt::Attempt(DockerRuntime& runtime, const AttemptContext& context, RuntimeListener& listener)
+    : runtime_(runtime),
+      api_(runtime.api_),
+      keeper_(runtime.keeper_),
+      context_(context),
+      listener_(listener),
+      ticket_id_(context_.ticket->ticket_id),
+      began_(runtime.clock_.now()),
+      masked_out_(mask_),
+      masked_err_(mask_),
+      stage_began_(began_),
+      step_timer_(runtime.loop_),
+      limit_timer_(runtime.loop_),
+      look_timer_(runtime.loop_),
+      log_timer_(runtime.loop_),
+      drain_timer_(runtime.loop_) {
+    keeper_.attach(ticket_id_);
+}
+
+DockerRuntime::Attempt::~Attempt() {
+    keeper_.detach(ticket_id_);
+    if (log_) log_->close(stage_ == Stage::kEnded ? "" : "left by the worker; its container is looked for later");
+}
+
+Error DockerRuntime::Attempt::error(ErrorCode code, Retry retry, Fault fault, std::string message) const {
+    return make_error(code, retry, fault, std::string(kOrigin), std::move(message));
+}
+
+void DockerRuntime::Attempt::after(asio::steady_timer& timer, Duration wait, void (Attempt::*next)()) {
+    timer.expires_after(wait);
+    timer.async_wait([this, next, alive = std::weak_ptr<int>(alive_)](const boost::system::error_code& error) {
+        if (!error && !alive.expired()) (this->*next)();
+    });
+}
+
+// Once more, after a wait that grows.
+void DockerRuntime::Attempt::again(void (Attempt::*step)()) {
+    constexpr int kMostDoublings = 5;
+    const Duration wait = std::min<Duration>(seconds(5), milliseconds(200) * (1 << std::min(tries_, kMostDoublings)));
+    ++tries_;
+    after(step_timer_, wait, step);
+}
+
+bool DockerRuntime::Attempt::out_of_patience() {
+    const MonoTime now = runtime_.clock_.now();
+    if (!lost_since_) lost_since_ = now;
+    return now - *lost_since_ >= runtime_.options_.patience;
+}
+
+void DockerRuntime::Attempt::contact() {
+    lost_since_.reset();
+    tries_ = 0;
+}
+
+void DockerRuntime::Attempt::note_stage(std::string_view stage) {
+    const MonoTime now = runtime_.clock_.now();
+    const Duration took = now - std::exchange(stage_began_, now);
+    if (runtime_.options_.on_stage) runtime_.options_.on_stage(stage, took);
+    report_.attempt.metadata[std::string(stage) + "_seconds"] = seconds_text(took);
+}
+
+std::string DockerRuntime::Attempt::shown() const {
+    return "container " + name_ + (id_.empty() ? "" : " (" + id_.substr(0, kShortId) + ")");
+}
+
+void DockerRuntime::Attempt::say(std::string line) {
+    if (report_.attempt.logs.size() < kMostLines) report_.attempt.logs.push_back("docker: " + std::move(line));
+}
+
+// ---- look
+
+void DockerRuntime::Attempt::begin() {
+    const DockerOptions& options = runtime_.options_;
+    if (!options.enabled || !options.misconfigured.empty()) {
+        const Availability now = runtime_.availability();
+        report_.unavailable = now.reason;
+        return refuse(error(ErrorCode::kUnavailable, Retry::kNever, Fault::kWorker,
+                            "the docker runtime cannot be used: " + now.detail));
+    }
+    auto task = docker::parse_task(*context_.ticket, options.rules);
+    if (!task) return refuse(std::move(task).error());
+    task_ = std::move(*task);
+    mask_ = SecretMask(task_.secrets);
+    work_ = docker::hash_of(context_.ticket->plan_id + '\0' + context_.ticket->task_id + '\0' +
+                            json_text(context_.ticket->parameters));
+    name_ = docker::container_name(options.keeper.domain, ticket_id_, context_.number);
+    held_ = keeper_.may_hold(ticket_id_);
+    if (runtime_.logs_ != nullptr) log_ = runtime_.logs_->open(ticket_id_, context_.number);
+    if (runtime_.version_known_) return look();
+    negotiate();
+}
+
+void DockerRuntime::Attempt::negotiate() {
+    if (stopped_ && !held_) return stop_before_start();
+    call_ = api_.version(runtime_.options_.probe_limit, [this](const Reply<docker::EngineVersion>& reply) {
+        if (!reply) return look_failed(reply.error());
+        look();
+    });
+}
+
+void DockerRuntime::Attempt::look() {
+    call_ = api_.list({{std::string(docker::kTicketLabel), ticket_id_},
+                       {std::string(docker::kDomainLabel), runtime_.options_.keeper.domain}},
+                      [this](Reply<std::vector<ContainerSummary>> reply) { looked(std::move(reply)); });
+}
+
+void DockerRuntime::Attempt::look_failed(ApiError failure) {
+    if (!failure.passing()) return refuse(std::move(failure.error));
+    runtime_.unreachable(failure.error.message);
+    runtime_.schedule_probe(runtime_.probe_wait_);
+    if (stopped_ && !held_) return stop_before_start();
+    if (!held_) {
+        report_.unavailable = Unavailable::kUnreachable;
+        return refuse(std::move(failure.error));
+    }
+    // What an earlier attempt began may still run: nothing else may run this ticket until that is known.
+    if (!out_of_patience() || stopped_) return again(&Attempt::negotiate);
+    end_unknown(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                      "an earlier attempt may have a container, and " + failure.error.message));
+}
+
+bool DockerRuntime::Attempt::is_same_work(const StringMap& labels) const {
+    return label_of(labels, docker::kTicketLabel) == ticket_id_ &&
+           label_of(labels, docker::kDomainLabel) == runtime_.options_.keeper.domain &&
+           label_of(labels, docker::kWorkLabel) == work_;
+}
+
+void DockerRuntime::Attempt::looked(Reply<std::vector<ContainerSummary>> reply) {
+    if (!reply) return look_failed(std::move(reply).error());
+    contact();
+    std::vector<ContainerSummary> candidates;
+    for (ContainerSummary& container : *reply) {
+        if (docker::is_kept_name(container.name)) continue;
+        const bool runs = container.state != ContainerState::kEnded;
+        if (keeper_.is_doomed(container.id) || !is_same_work(container.labels)) {
+            if (keeper_.is_ours(container.labels, container.name))
+                keeper_.remove_now({container.id, container.name, ticket_id_, runs});
+            continue;
+        }
+        candidates.push_back(std::move(container));
+    }
+    std::ranges::sort(candidates, is_better);
+    for (std::size_t at = 1; at < candidates.size(); ++at) {
+        if (keeper_.is_ours(candidates[at].labels, candidates[at].name))
+            keeper_.remove_now({candidates[at].id, candidates[at].name, ticket_id_, true});
+    }
+    if (!candidates.empty()) return adopt(candidates[0].id, candidates[0].name, candidates[0].labels);
+    held_ = false;
+    if (stopped_) return stop_before_start();
+    if (task_.pull == PullPolicy::kAlways) return pull();
+    create();
+}
+
+void DockerRuntime::Attempt::adopt(const std::string& id, const std::string& name, const StringMap& labels) {
+    id_ = id;
+    name_ = name;
+    adopted_ = true;
+    report_.attempt.metadata["adopted_from_attempt"] = clip(label_of(labels, docker::kAttemptLabel), 16);
+    say("adopted " + shown() + " of attempt " + clip(label_of(labels, docker::kAttemptLabel), 16));
+    static_cast<void>(keeper_.note(ticket_id_));  // without it a restart still finds it, while the engine is there
+    if (!keeper_.is_ours(labels, name)) {
+        // So that its maker's sweep leaves it alone. When that is refused, nothing is lost but that.
+        const std::string ours = docker::adopted_name(name, keeper_.options().worker);
+        call_ = api_.rename(id, ours, [this, ours](const Reply<Nothing>& renamed) {
+            if (renamed) name_ = ours;
+            find_out();
+        });
+        return;
+    }
+    find_out();
+}
+
+// ---- create
+
+void DockerRuntime::Attempt::pull() {
+    stage_ = Stage::kPull;
+    stage_began_ = runtime_.clock_.now();
+    Duration limit = runtime_.options_.pull_timeout;
+    if (context_.deadline != MonoTime{}) limit = std::min(limit, context_.deadline - runtime_.clock_.now());
+    say("pulls " + task_.image.text);
+    call_ = api_.pull(task_.image, runtime_.options_.auth.header_for(task_.image.registry),
+                      std::max<Duration>(limit, milliseconds(1)), ticket_id_,
+                      [this](Reply<Nothing> reply) { pulled(std::move(reply)); });
+}
+
+void DockerRuntime::Attempt::pulled(Reply<Nothing> reply) {
+    note_stage("pull");
+    if (reply) {
+        pulled_ = true;
+        return create();
+    }
+    ApiError failure = std::move(reply).error();
+    if (failure.error.code == ErrorCode::kTimeout) {
+        return refuse(error(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kService,
+                            "the image " + task_.image.text + " was not pulled in time (DOCKER_PULL_TIMEOUT_SECONDS)"));
+    }
+    if (failure.silent()) report_.unavailable = Unavailable::kUnreachable;
+    failure.error.message = "the image " + task_.image.text + " cannot be pulled: " + failure.error.message;
+    refuse(std::move(failure.error));
+}
+
+StringMap DockerRuntime::Attempt::labels() const {
+    StringMap labels;
+    const auto add = [&](std::string_view name, std::string value) { labels[std::string(name)] = std::move(value); };
+    add(docker::kManagedByLabel, std::string(docker::kManagedBy));
+    add(docker::kTicketLabel, ticket_id_);
+    add(docker::kPlanLabel, context_.ticket->plan_id);
+    add(docker::kTaskLabel, context_.ticket->task_id);
+    add(docker::kAttemptLabel, std::to_string(context_.number));
+    add(docker::kWorkerLabel, keeper_.options().worker);
+    add(docker::kDomainLabel, keeper_.options().domain);
+    add(docker::kWorkLabel, work_);
+    add(docker::kDeadlineLabel,
+        std::to_string(runtime_.clock_.wall_now() + std::max<std::int64_t>(0, context_.timeout_ms)));
+    return labels;
+}
+
+void DockerRuntime::Attempt::create() {
+    if (stopped_) return stop_before_start();
+    if (auto noted = keeper_.note(ticket_id_); !noted) return refuse(std::move(noted).error());
+    stage_ = Stage::kCreate;
+    stage_began_ = runtime_.clock_.now();
+    call_ = api_.create(name_, docker::create_body(task_, runtime_.options_.rules, labels()), ticket_id_,
+                        [this](Reply<docker::CreatedContainer> reply) { created(std::move(reply)); });
+}
+
+void DockerRuntime::Attempt::created(Reply<docker::CreatedContainer> reply) {
+    if (reply) {
+        contact();
+        note_stage("create");
+        id_ = reply->id;
+        for (std::string& warning : reply->warnings)
+            say("the engine warns: " + std::move(warning));
+        if (stopped_) return stop_before_start();
+        return start();
+    }
+    ApiError failure = std::move(reply).error();
+    if (failure.is(404)) {
+        if (task_.pull != PullPolicy::kNever && !pulled_ && !stopped_) return pull();
+        failure.error.message = "the image " + task_.image.text + " is not there: " + failure.error.message;
+        return refuse(std::move(failure.error));
+    }
+    if (!failure.is(409) && !failure.passing()) return refuse(std::move(failure.error));
+    // Whether it was made is asked by its name, which nobody else uses.
+    unsure_ = failure.passing();
+    if (failure.silent()) {
+        contact_lost_ = true;
+        lost_why_ = failure.error.message;
+    } else if (failure.passing() && ++conflicts_ > 3) {
+        return refuse(std::move(failure.error));
+    }
+    look_by_name();
+}
+
+void DockerRuntime::Attempt::look_by_name() {
+    call_ = api_.inspect(name_, ticket_id_, [this](Reply<ContainerDetail> reply) { found_by_name(std::move(reply)); });
+}
+
+void DockerRuntime::Attempt::found_by_name(Reply<ContainerDetail> reply) {
+    if (reply && is_same_work(reply->labels) && !keeper_.is_doomed(reply->id)) {
+        contact();
+        note_stage("create");
+        id_ = reply->id;
+        return at(*reply);
+    }
+    if (reply && label_of(reply->labels, docker::kTicketLabel) != ticket_id_) {
+        return refuse(error(ErrorCode::kConflict, Retry::kNever, Fault::kService,
+                            "the name " + name_ + " is in use by a container that is not this worker's"));
+    }
+    if (reply) {
+        // One of ours that was reported, or did other work: it goes, and the name is free again.
+        keeper_.remove_now({reply->id, name_, ticket_id_, true});
+        if (++conflicts_ <= kMostConflicts) return again(&Attempt::create);
+        return refuse(error(ErrorCode::kConflict, Retry::kAfterBackoff, Fault::kService,
+                            "the name " + name_ + " is in use by a container that cannot be removed"));
+    }
+    if (reply.error().is(404)) {
+        contact();
+        unsure_ = false;
+        if (++conflicts_ <= kMostConflicts) return again(&Attempt::create);
+        return refuse(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                            "the engine does not make " + shown() + ": " + lost_why_));
+    }
+    if (reply.error().passing() && !out_of_patience()) return again(&Attempt::look_by_name);
+    // Never started, so nothing of the work can have happened; the container, if there is one, is swept later.
+    refuse(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                 "whether " + shown() + " was made is not known: " + reply.error().error.message));
+}
+
+// ---- start
+
+void DockerRuntime::Attempt::start() {
+    stage_ = Stage::kStart;
+    call_ = api_.start(id_, ticket_id_, [this](Reply<Nothing> reply) { started(std::move(reply)); });
+}
+
+void DockerRuntime::Attempt::started(Reply<Nothing> reply) {
+    if (reply) {
+        contact();
+        if (!adopted_) say("started " + shown());
+        stage_ = Stage::kRun;
+        stage_began_ = runtime_.clock_.now();
+        arm_limit();
+        return stopped_ ? begin_stop() : follow();
+    }
+    // Whatever the engine said or did not say, the container knows whether it was started.
+    start_failure_ = std::move(reply).error();
+    if (start_failure_->silent()) {
+        contact_lost_ = true;
+        lost_why_ = start_failure_->error.message;
+    }
+    find_out();
+}
+
+void DockerRuntime::Attempt::not_started(ApiError failure) {
+    Error why = std::move(failure.error);
+    if (failure.status >= 400 && failure.status < 500) {
+        // The engine could not make a process of the command: no such program, no such user, …
+        why.code = ErrorCode::kExecutionFailed;
+        why.fault = Fault::kTask;
+    }
+    why.message = "the command was not started: " + why.message;
+    refuse(std::move(why));
+}
+
+// ---- run
+
+void DockerRuntime::Attempt::arm_limit() {
+    Duration own = runtime_.options_.timeout;
+    if (task_.timeout) own = std::min<Duration>(own, *task_.timeout);
+    Duration engine = Duration::max() / 2;
+    if (context_.timeout_ms > 0) engine = milliseconds(context_.timeout_ms);
+    if (context_.deadline != MonoTime{}) engine = std::min(engine, context_.deadline - runtime_.clock_.now());
+    limit_ = std::max<Duration>(std::min(own, engine), milliseconds(1));
+    if (own < engine) after(limit_timer_, limit_, &Attempt::time_is_over);
+}
+
+void DockerRuntime::Attempt::time_is_over() {
+    if (stage_ != Stage::kRun || stopped_) return;
+    over_time_ = true;
+    stop_until_ = runtime_.clock_.now() + runtime_.options_.grace;
+    begin_stop();
+}
+
+void DockerRuntime::Attempt::follow() {
+    stage_ = Stage::kRun;
+    if (limit_ == Duration::zero()) arm_limit();
+    wait_call_ = api_.wait(id_, ticket_id_, [this](const Reply<docker::WaitAnswer>& reply) { waited(reply); });
+    if (!log_call_.active() && !log_complete_ && !log_refused_) read_log(true);
+    after(look_timer_, runtime_.options_.second_look, &Attempt::second_look);
+}
+
+void DockerRuntime::Attempt::waited(const Reply<docker::WaitAnswer>& reply) {
+    if (reply) {
+        wait_answer_ = *reply;
+    } else if (reply.error().silent()) {
+        contact_lost_ = true;
+        lost_why_ = reply.error().error.message;
+    }
+    find_out();
+}
+
+void DockerRuntime::Attempt::second_look() {
+    if (stage_ != Stage::kRun) return;
+    after(look_timer_, runtime_.options_.second_look, &Attempt::second_look);
+    if (!look_call_.active()) find_out();
+}
+
+void DockerRuntime::Attempt::find_out() {
+    step_timer_.cancel();
+    look_call_ = api_.inspect(id_, ticket_id_, [this](const Reply<ContainerDetail>& reply) { found(reply); });
+}
+
+void DockerRuntime::Attempt::found(const Reply<ContainerDetail>& reply) {
+    if (stage_ == Stage::kCollect || stage_ == Stage::kRemove || stage_ == Stage::kEnded) return;
+    if (reply) {
+        contact();
+        return at(*reply);
+    }
+    const ApiError& failure = reply.error();
+    if (failure.is(404)) return vanished();
+    if (failure.silent()) {
+        contact_lost_ = true;
+        lost_why_ = failure.error.message;
+    }
+    const bool stopping = stopped_ || over_time_;
+    // One that must end is asked for as long as the engine of tickets lets this attempt be.
+    if (failure.passing() && (!out_of_patience() || stopping)) return again(&Attempt::find_out);
+    lost();
+}
+
+// Where the container stands decides what comes next, however we came to look.
+void DockerRuntime::Attempt::at(const ContainerDetail& detail) {
+    detail_ = detail;
+    const bool stopping = stopped_ || over_time_;
+    if (start_failure_ && !start_failure_->silent() && never_started(detail))
+        return not_started(*std::exchange(start_failure_, std::nullopt));
+    switch (detail.state) {
+        case ContainerState::kCreated:
+            if (stopping) return stop_before_start();
+            if (!start_failure_) return start();
+            // The start was lost on its way, or is still under way: said again it does no harm.
+            start_failure_.reset();
+            if (++conflicts_ > kMostConflicts) return lost();
+            return again(&Attempt::start);
+        case ContainerState::kRunning:
+            start_failure_.reset();
+            if (stopping) return call_.active() ? void() : begin_stop();
+            if (stage_ != Stage::kRun) stage_began_ = runtime_.clock_.now();
+            // Its output ended, and it did not: the log is read again.
+            if (std::exchange(log_complete_, false)) log_call_ = {};
+            if (stage_ != Stage::kRun || !wait_call_.active()) return follow();
+            if (!log_call_.active() && !log_refused_) read_log(true);
+            return;
+        case ContainerState::kEnded:
+            // Whether it ended by itself is what the answer to the stop says; it comes now.
+            if (stage_ == Stage::kStop && call_.active()) return;
+            return ended(detail);
+    }
+}
+
+void DockerRuntime::Attempt::vanished() {
+    vanished_ = true;
+    ContainerDetail gone;
+    gone.id = id_;
+    gone.state = ContainerState::kEnded;
+    if (wait_answer_) gone.exit_code = wait_answer_->exit_code;
+    log_refused_ = true;  // nobody has it any more
+    ended(gone);
+}
+
+void DockerRuntime::Attempt::lost() {
+    end_unknown(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                      "what became of " + shown() + " is not known, it may still run: " +
+                          (lost_why_.empty() ? std::string("the engine cannot say") : lost_why_)));
+}
+
+// ---- stop
+
+void DockerRuntime::Attempt::stop(StopReason reason, Duration grace) {
+    const MonoTime until = runtime_.clock_.now() + std::min(grace, runtime_.options_.grace);
+    stop_until_ = stopped_ || over_time_ ? std::min(stop_until_, until) : until;
+    if (!stopped_) stopped_ = reason;
+    switch (stage_) {
+        case Stage::kLook:
+            if (held_ || !id_.empty()) return;  // what is found is stopped then
+            call_ = {};
+            step_timer_.cancel();
+            return stop_before_start();
+        case Stage::kPull:
+            call_ = {};  // the engine gives the pull up with it
+            return stop_before_start();
+        case Stage::kCreate:
+        case Stage::kStart: return;  // its answer decides what there is to stop
+        case Stage::kRun: return begin_stop();
+        case Stage::kStop:
+            return after(limit_timer_, std::max<Duration>(stop_until_ - runtime_.clock_.now(), Duration::zero()),
+                         &Attempt::kill);
+        case Stage::kCollect:
+        case Stage::kRemove:
+        case Stage::kEnded: return;
+    }
+}
+
+void DockerRuntime::Attempt::begin_stop() {
+    stage_ = Stage::kStop;
+    limit_timer_.cancel();
+    look_timer_.cancel();
+    const Duration left = std::max<Duration>(stop_until_ - runtime_.clock_.now(), Duration::zero());
+    call_ = api_.stop(id_, left, ticket_id_, [this](const Reply<Nothing>& reply) {
+        const bool refused = !reply && !reply.error().silent();
+        // Neither gone nor ended: the engine could not stop it.
+        if (refused && !reply.error().is(404) && !reply.error().is(304) && !killed_) return kill();
+        stop_worked_ |= reply.has_value();
+        find_out();
+    });
+}
+
+void DockerRuntime::Attempt::kill() {
+    if (stage_ != Stage::kStop) return;
+    killed_ = true;
+    call_ = api_.kill(id_, ticket_id_, [this](const Reply<Nothing>& reply) {
+        stop_worked_ |= reply.has_value();
+        again(&Attempt::find_out);  // it ends in its own time
+    });
+}
+
+// Nothing of the work can have happened.
+void DockerRuntime::Attempt::stop_before_start() {
+    refuse(stop_error(stopped_.value_or(StopReason::kTimeout), std::string(kOrigin)));
+}
+
+// ---- output
+
+void DockerRuntime::Attempt::read_log(bool follow) {
+    frames_ = {};
+    skip_out_ = seen_out_;
+    skip_err_ = seen_err_;
+    if (seen_out_ + seen_err_ > kKeptByEngine) {
+        report_.attempt.metadata["output_incomplete"] = "true";
+        say("the output was read again after a lost connection; some of it may be missing or repeated");
+    }
+    http::StreamReader reader;
+    const auto refused = std::make_shared<std::string>();
+    const auto good = std::make_shared<bool>(true);
+    reader.head = [good](const http::Response& head) { *good = head.status == 200; };
+    reader.chunk = [this, good, refused](std::string_view bytes) {
+        constexpr std::size_t kShown = 1024;
+        if (*good) return take_log(bytes);
+        *refused += bytes.substr(0, kShown - std::min(kShown, refused->size()));
+        return true;
+    };
+    log_call_ = api_.logs(id_, follow, ticket_id_, std::move(reader), [this, refused](Reply<Nothing> reply) {
+        if (!reply && !refused->empty()) reply.error().error.message = docker::refusal_text(*refused);
+        log_ended(reply);
+    });
+}
+
+bool DockerRuntime::Attempt::take_log(std::string_view bytes) {
+    log_bytes_ += bytes.size();
+    bool keeps_up = true;
+    const auto good = frames_.feed(
+        bytes, [&](TaskLogStream stream, std::string_view payload) { keeps_up &= take_output(stream, payload); });
+    if (!good) {
+        log_broken(good.error().message);
+        return true;
+    }
+    if (keeps_up) return true;
+    constexpr Duration kBreath = milliseconds(20);
+    after(log_timer_, kBreath, &Attempt::resume_log);
+    return false;
+}
+
+void DockerRuntime::Attempt::resume_log() {
+    log_call_.resume();
+}
+
+// False: the log of the task lags behind.
+bool DockerRuntime::Attempt::take_output(TaskLogStream stream, std::string_view bytes) {
+    if (stream == TaskLogStream::kWorker) {
+        say("the engine says in the log: " + clip(lossy_utf8(bytes.substr(0, kShownLineBytes), kShownLineBytes), 200));
+        return true;
+    }
+    const bool is_out = stream == TaskLogStream::kStdout;
+    std::uint64_t& skip = is_out ? skip_out_ : skip_err_;
+    const std::size_t skipped = std::min<std::uint64_t>(skip, bytes.size());
+    skip -= skipped;
+    bytes.remove_prefix(skipped);
+    if (bytes.empty()) return true;
+    (is_out ? seen_out_ : seen_err_) += bytes.size();
+    return keep(stream, mask_.empty() ? std::string(bytes) : (is_out ? masked_out_ : masked_err_).feed(bytes));
+}
+
+bool DockerRuntime::Attempt::keep(TaskLogStream stream, const std::string& text) {
+    if (text.empty()) return true;
+    (stream == TaskLogStream::kStdout ? out_ : err_).append(text);
+    return !log_ || log_->append(stream, text);
+}
+
+void DockerRuntime::Attempt::log_ended(const Reply<Nothing>& reply) {
+    if (reply && frames_.complete()) {
+        log_complete_ = true;
+        if (stage_ == Stage::kCollect) collected();
+        return;
+    }
+    if (!reply && !reply.error().passing()) return log_broken(reply.error().error.message);
+    // Broken off. While the container runs that is tried again for ever, after its end a few times.
+    if (stage_ == Stage::kCollect && ++log_tries_ > kMostLogTries)
+        return log_broken(reply ? std::string("it ends in the middle") : reply.error().error.message);
+    constexpr Duration kWait = milliseconds(500);
+    after(log_timer_, kWait, &Attempt::read_log_again);
+}
+
+void DockerRuntime::Attempt::read_log_again() {
+    if (log_call_.active() || log_complete_ || log_refused_) return;
+    if (stage_ == Stage::kRun || stage_ == Stage::kStop) read_log(true);
+    if (stage_ == Stage::kCollect) read_log(false);
+}
+
+void DockerRuntime::Attempt::log_broken(std::string why) {
+    if (std::exchange(log_refused_, true)) return;
+    report_.attempt.metadata["output_incomplete"] = "true";
+    say("its output cannot be read to the end: " + std::move(why));
+    log_call_ = {};
+    log_timer_.cancel();
+    if (stage_ == Stage::kCollect) after(drain_timer_, Duration::zero(), &Attempt::collected);
+}
+
+// ---- the end
+
+void DockerRuntime::Attempt::ended(const ContainerDetail& detail) {
+    detail_ = detail;
+    stage_ = Stage::kCollect;
+    step_timer_.cancel();
+    limit_timer_.cancel();
+    look_timer_.cancel();
+    wait_call_ = {};
+    call_ = {};
+    note_stage("run");
+    collect();
+}
+
+void DockerRuntime::Attempt::collect() {
+    if (log_complete_ || log_refused_) return collected();
+    log_bytes_before_ = log_bytes_;
+    after(drain_timer_, kLogLook, &Attempt::look_at_log);
+    if (!log_call_.active()) read_log(false);
+}
+
+// Its output may be long, but must go on coming.
+void DockerRuntime::Attempt::look_at_log() {
+    if (stage_ != Stage::kCollect) return;
+    if (log_bytes_ == log_bytes_before_ || ++log_looks_ > kMostLogLooks)
+        return log_broken("it does not end " + seconds_text(kLogLook * (log_looks_ + 1)) + " s after the container");
+    log_bytes_before_ = log_bytes_;
+    after(drain_timer_, kLogLook, &Attempt::look_at_log);
+}
+
+void DockerRuntime::Attempt::collected() {
+    if (stage_ != Stage::kCollect) return;
+    drain_timer_.cancel();
+    log_timer_.cancel();
+    log_call_ = {};
+    note_stage("logs");
+    if (!mask_.empty()) {
+        static_cast<void>(keep(TaskLogStream::kStdout, masked_out_.finish()));
+        static_cast<void>(keep(TaskLogStream::kStderr, masked_err_.finish()));
+    }
+    report_.attempt.error = judge();
+    report_.attempt.success = !report_.attempt.error.has_value();
+    stage_ = Stage::kRemove;
+    remove();
+}
+
+// What was stopped goes before that is told; what ended by itself is kept until its result is committed.
+void DockerRuntime::Attempt::remove() {
+    if (vanished_) {
+        keeper_.forget_note(ticket_id_);
+        return finish();
+    }
+    Keeper::Doomed container{id_, name_, ticket_id_, false};
+    if ((!stopped_ && !over_time_) || !keeper_.options().remove_ended) {
+        keeper_.remove_when_settled(std::move(container));
+        return finish();
+    }
+    after(drain_timer_, kRemoveLimit, &Attempt::removal_is_late);
+    call_ = api_.remove(id_, [this](const Reply<Nothing>& reply) {
+        if (!reply) return removal_is_late();
+        keeper_.forget_note(ticket_id_);
+        finish();
+    });
+}
+
+void DockerRuntime::Attempt::removal_is_late() {
+    if (stage_ != Stage::kRemove) return;
+    report_.attempt.metadata["cleanup"] = "still under way";
+    keeper_.remove_now({id_, name_, ticket_id_, true});
+    finish();
+}
+
+std::optional<Error> DockerRuntime::Attempt::judge() {
+    if (over_time_ && stop_worked_ && !stopped_) {
+        return error(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kLimit,
+                     "timed out after " + seconds_text(limit_) + " s");
+    }
+    if (stopped_ && (stop_worked_ || vanished_)) return stop_error(*stopped_, std::string(kOrigin));
+    if (vanished_ && !wait_answer_) {
+        return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
+                     shown() + " was removed by somebody else before it was seen to end");
+    }
+    report_.attempt.exit_code = detail_->exit_code;
+    if (detail_->exit_code == 0) return std::nullopt;
+    return judge_exit();
+}
+
+// An engine that is stopped or killed ends its containers, by SIGTERM and SIGKILL; one that is restarted ends those
+// that it finds. Nobody can tell that from a task which was killed in just that moment.
+bool DockerRuntime::Attempt::ended_by_the_engine() const {
+    constexpr int kSignal = 128;
+    const int code = detail_->exit_code;
+    return contact_lost_ && !detail_->out_of_memory &&
+           (code == kSignal + SIGKILL || code == kSignal + SIGTERM || code == 255);
+}
+
+Error DockerRuntime::Attempt::judge_exit() {
+    const int code = detail_->exit_code;
+    std::string message = "exit code " + std::to_string(code);
+    if (ended_by_the_engine()) {
+        return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
+                     "the container ended with " + message + " while the engine was away: " + lost_why_);
+    }
+    if (detail_->out_of_memory) {
+        return error(
+            ErrorCode::kExecutionFailed, Retry::kNever, Fault::kLimit,
+            "killed because memory ran out: it used all of its " + size_text(task_.memory) + " (" + message + ")");
+    }
+    constexpr int kSignal = 128;
+    constexpr int kLastSignal = 64;
+    if (code > kSignal && code <= kSignal + kLastSignal) message += " (signal " + std::to_string(code - kSignal) + ")";
+    if (const std::string line = mask_.apply(err_.last_line(kShownLineBytes)); !line.empty()) message += ": " + line;
+    if (!detail_->error.empty()) message += "; the engine says: " + detail_->error;
+    const Retry retry = task_.retry.includes(code) ? Retry::kAfterBackoff : Retry::kNever;
+    return error(ErrorCode::kExecutionFailed, retry, Fault::kTask, std::move(message));
+}
+
+void DockerRuntime::Attempt::describe() {
+    AttemptReport& attempt = report_.attempt;
+    attempt.runtime = kOrigin;
+    StringMap& facts = attempt.metadata;
+    facts["runtime"] = kOrigin;
+    facts["duration_seconds"] = seconds_text(runtime_.clock_.now() - began_);
+    if (!task_.shown.empty()) attempt.output["command"] = task_.shown;
+    if (task_.image.text.empty()) return;  // it was not even read
+    facts["image"] = task_.image.text;
+    facts["image_pulled"] = yes_no(pulled_);
+    facts["network_mode"] = task_.network;
+    facts["adopted"] = yes_no(adopted_);
+    if (contact_lost_) facts["contact_lost"] = "true";
+    if (!runtime_.engine_.empty()) facts["engine"] = runtime_.engine_;
+    if (id_.empty()) return;
+    facts["container_name"] = name_;
+    attempt.output["container_id"] = id_.substr(0, kShortId);
+    if (!report_.work_began) return;
+    if (attempt.exit_code) attempt.output["exit_code"] = std::to_string(*attempt.exit_code);
+    // Each stream may use what the other leaves of the room, and at least half of it.
+    const std::size_t room = task_.max_output_bytes;
+    const std::size_t lines = runtime_.options_.result_lines;
+    const std::string err = err_.text(std::max(room / 2, room - std::min<std::size_t>(room, out_.total())), lines);
+    const std::string out = out_.text(room - std::min(room, err.size()), lines);
+    facts["truncated"] = yes_no(out.size() < out_.total() || err.size() < err_.total());
+    attempt.output["stdout"] = out;
+    attempt.output["stderr"] = err;
+    facts["stdout_bytes"] = std::to_string(seen_out_);
+    facts["stderr_bytes"] = std::to_string(seen_err_);
+    facts["effective_timeout_seconds"] = seconds_text(limit_);
+    facts["timed_out"] = yes_no(over_time_ || stopped_ == StopReason::kTimeout);
+    if (!detail_) return;
+    facts["oom_killed"] = yes_no(detail_->out_of_memory);
+    if (detail_->out_of_memory) facts["limits_reached"] = "memory";
+    if (!detail_->image_id.empty()) facts["image_id"] = detail_->image_id;
+}
+
+void DockerRuntime::Attempt::refuse(Error why) {
+    report_.work_began = false;
+    report_.attempt.error = std::move(why);
+    if (!id_.empty()) {
+        keeper_.remove_now({id_, name_, ticket_id_, true});
+    } else if (!held_ && !unsure_) {
+        keeper_.forget_note(ticket_id_);
+    }
+    finish();
+}
+
+// The container is left as it is: the next attempt, or the sweep, finds it by its labels.
+void DockerRuntime::Attempt::end_unknown(Error why) {
+    report_.attempt.error = std::move(why);
+    report_.attempt.effects.push_back(Effect{"container", name_, "remove_container"});
+    finish();
+}
+
+void DockerRuntime::Attempt::finish() {
+    if (stage_ == Stage::kEnded) return;
+    stage_ = Stage::kEnded;
+    for (asio::steady_timer* timer : {&step_timer_, &limit_timer_, &look_timer_, &log_timer_, &drain_timer_})
+        timer->cancel();
+    for (http::Call* call : {&call_, &wait_call_, &look_call_, &log_call_})
+        *call = {};
+    describe();
+    const auto& why = report_.attempt.error;
+    say((why ? why->message : std::string("exit code 0")) + " after " + seconds_text(runtime_.clock_.now() - began_) +
+        " s");
+    if (log_) log_->close(why && !report_.attempt.exit_code && report_.work_began ? why->message : std::string());
+    asio::post(runtime_.loop_, [this, alive = std::weak_ptr<int>(alive_)] {
+        if (!alive.expired()) listener_.runtime_ended(context_.key, std::move(report_));
+    });
+}
+
+}  // namespace wa
