@@ -144,11 +144,21 @@ int Worker::run() {
             log_->warning("orphans_removed", {{"count", status->swept}});
         }
         if (status) say_isolation(*status);
-        docker_->begin([this] { begin(); });
+        begin_runtimes();
     });
     every_tenth_second();
     loop_.run();
     return report_and_close();
+}
+
+// Each has a look at its other side first, all at the same time.
+void Worker::begin_runtimes() {
+    const auto begun = [this] {
+        if (--runtimes_to_begin_ == 0) begin();
+    };
+    runtimes_to_begin_ = 2;
+    docker_->begin(begun);
+    lambda_->begin(begun);
 }
 
 void Worker::say_isolation(const HelperStatus& helper) {
@@ -319,7 +329,9 @@ Result<void> Worker::make_executors() {
         settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
     simulation_ = std::make_unique<SimulationRuntime>(loop_, context_.clock, context_.random, policy);
     WA_CHECKED(make_docker());
-    runtimes_ = {local_.get(), docker_.get(), simulation_.get()};
+    lambda_ = std::make_unique<LambdaRuntime>(loop_, context_.clock, context_.random, *http_, task_logs_.get(),
+                                              lambda_options(settings_, *metrics_));
+    runtimes_ = {local_.get(), docker_.get(), lambda_.get(), simulation_.get()};
     ExecuteOptions execute;
     execute.runtimes.default_runtime = settings_.text("DEFAULT_RUNTIME");
     execute.runtimes.chain = settings_.list("RUNTIME_FALLBACK_CHAIN");
@@ -339,6 +351,7 @@ void Worker::forget_executors() {
     test_reports_.reset();
     runtimes_.clear();
     docker_.reset();
+    lambda_.reset();
     http_.reset();
     local_.reset();
     simulation_.reset();
@@ -686,6 +699,10 @@ void Worker::note_states() {
     states.push_back({"docker", docker.available, docker.available ? "engine " + docker_->engine() : docker.detail,
                       docker.available ? std::string() : docker_fix(settings_, docker),
                       settings_.flag("DOCKER_ENABLED")});
+    const Availability lambda = lambda_->availability();
+    states.push_back({"lambda", lambda.available, lambda.available ? lambda_place(settings_) : lambda.detail,
+                      lambda.available ? std::string() : lambda_fix(settings_, lambda),
+                      settings_.flag("LAMBDA_ENABLED")});
     const std::lock_guard lock(isolation_mutex_);
     isolation_ = local_->isolation();
     runtime_states_ = std::move(states);

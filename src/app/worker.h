@@ -19,6 +19,7 @@
 #include "app/dev_view.h"
 #include "app/docker_parts.h"
 #include "app/engine_host.h"
+#include "app/lambda_parts.h"
 #include "app/platform.h"
 #include "app/state_dir.h"
 #include "cli/command_line.h"
@@ -36,6 +37,7 @@
 #include "observability/registry.h"
 #include "process/spawner.h"
 #include "runtimes/docker.h"
+#include "runtimes/lambda.h"
 #include "runtimes/local_process.h"
 #include "runtimes/simulation.h"
 #include "runtimes/test_report_reader.h"
@@ -72,6 +74,7 @@ private:
     void leave();
     Result<void> make_executors();
     Result<void> make_docker();
+    void begin_runtimes();
     void forget_executors();
     Result<void> serve();
     Result<void> submit_examples();
@@ -123,6 +126,7 @@ private:
     std::unique_ptr<LocalRuntime> local_;
     std::unique_ptr<http::Client> http_;
     std::unique_ptr<DockerRuntime> docker_;
+    std::unique_ptr<LambdaRuntime> lambda_;
     std::unique_ptr<SimulationRuntime> simulation_;
     std::vector<Runtime*> runtimes_;
     std::unique_ptr<ExecuteExecutor> execute_;
@@ -154,6 +158,7 @@ private:
     std::int64_t ended_before_drain_ = 0;
     int signals_seen_ = 0;
     int ticks_ = 0;
+    int runtimes_to_begin_ = 0;
     std::size_t pending_submits_ = 0;
     std::optional<Error> fatal_;
 };

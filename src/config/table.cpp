@@ -343,9 +343,16 @@ constexpr auto kSettings = std::to_array<SettingSpec>({
     {.name = "LAMBDA_ACCESS_KEY", .type = kSecret, .part = Part::kLambda, .help = "access key"},
     {.name = "LAMBDA_SECRET_KEY", .type = kSecret, .part = Part::kLambda, .help = "secret key"},
     {.name = "LAMBDA_SESSION_TOKEN", .type = kSecret, .part = Part::kLambda, .help = "session token"},
+    {.name = "AWS_ACCESS_KEY_ID", .type = kSecret, .part = Part::kLambda, .help = "access key when LAMBDA_ACCESS_KEY is unset"},
+    {.name = "AWS_SECRET_ACCESS_KEY", .type = kSecret, .part = Part::kLambda, .help = "secret key to it"},
+    {.name = "AWS_SESSION_TOKEN", .type = kSecret, .part = Part::kLambda, .help = "session token to it"},
+    {.name = "AWS_WEB_IDENTITY_TOKEN_FILE", .type = kPath, .part = Part::kLambda, .help = "file with a web identity token, for when there are no keys; read anew whenever it is used"},
+    {.name = "AWS_ROLE_ARN", .type = kString, .part = Part::kLambda, .help = "role that the web identity takes on"},
+    {.name = "AWS_ROLE_SESSION_NAME", .type = kString, .part = Part::kLambda, .fallback = "worker-agents", .help = "name of its session"},
     {.name = "LAMBDA_ENDPOINT_URL", .type = kUrl, .part = Part::kLambda, .help = "another endpoint"},
+    {.name = "LAMBDA_STS_ENDPOINT_URL", .type = kUrl, .part = Part::kLambda, .help = "another endpoint of AWS's token service; unset = the region's own"},
     {.name = "LAMBDA_FUNCTION_NAME", .type = kString, .part = Part::kLambda, .fallback = "neural-hive-executor", .help = "function that runs tickets"},
-    {.name = "LAMBDA_ALLOWED_FUNCTIONS", .type = kList, .part = Part::kLambda, .help = "functions that tickets may name; unset = the configured one"},
+    {.name = "LAMBDA_ALLOWED_FUNCTIONS", .type = kList, .part = Part::kLambda, .help = "functions that tickets may name (patterns); unset = the configured one"},
     {.name = "LAMBDA_TIMEOUT_SECONDS", .type = kDuration, .part = Part::kLambda, .fallback = "900", .help = "longest call", .min = 1, .max = 900, .unit = kSec},
 
     // ---- Redis, MongoDB, Neo4j
