@@ -159,6 +159,7 @@ void Worker::begin_runtimes() {
     runtimes_to_begin_ = 2;
     docker_->begin(begun);
     lambda_->begin(begun);
+    code_forge_->begin();
 }
 
 void Worker::say_isolation(const HelperStatus& helper) {
@@ -331,7 +332,10 @@ Result<void> Worker::make_executors() {
     WA_CHECKED(make_docker());
     lambda_ = std::make_unique<LambdaRuntime>(loop_, context_.clock, context_.random, *http_, task_logs_.get(),
                                               lambda_options(settings_, *metrics_));
-    runtimes_ = {local_.get(), docker_.get(), lambda_.get(), simulation_.get()};
+    code_forge_ = std::make_unique<CodeForgeRuntime>(
+        loop_, context_.clock, context_.random, *http_, task_logs_.get(),
+        code_forge_options({settings_, *platform_, *metrics_, state_->path().string(), context_.state_dir.empty()}));
+    runtimes_ = {local_.get(), docker_.get(), lambda_.get(), code_forge_.get(), simulation_.get()};
     ExecuteOptions execute;
     execute.runtimes.default_runtime = settings_.text("DEFAULT_RUNTIME");
     execute.runtimes.chain = settings_.list("RUNTIME_FALLBACK_CHAIN");
@@ -352,6 +356,7 @@ void Worker::forget_executors() {
     runtimes_.clear();
     docker_.reset();
     lambda_.reset();
+    code_forge_.reset();
     http_.reset();
     local_.reset();
     simulation_.reset();
@@ -703,6 +708,10 @@ void Worker::note_states() {
     states.push_back({"lambda", lambda.available, lambda.available ? lambda_place(settings_) : lambda.detail,
                       lambda.available ? std::string() : lambda_fix(settings_, lambda),
                       settings_.flag("LAMBDA_ENABLED")});
+    const Availability forge = code_forge_->availability();
+    states.push_back({"code_forge", forge.available, forge.available ? code_forge_place(settings_) : forge.detail,
+                      forge.available ? std::string() : code_forge_fix(settings_, forge),
+                      code_forge_wanted(settings_)});
     const std::lock_guard lock(isolation_mutex_);
     isolation_ = local_->isolation();
     runtime_states_ = std::move(states);

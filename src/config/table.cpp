@@ -51,7 +51,7 @@ constexpr auto kSettings = std::to_array<SettingSpec>({
     {.name = "MAX_RETRIES_PER_TICKET", .type = kInt, .part = Part::kEngine, .fallback = "3", .help = "retries of a ticket whose sla.max_retries is absent", .min = 0, .max = 100, .common = true},
     {.name = "RETRY_BACKOFF_BASE_SECONDS", .type = kDuration, .part = Part::kEngine, .fallback = "2", .help = "first wait before a retry", .min = 0, .max = 600, .unit = kSec},
     {.name = "RETRY_BACKOFF_MAX_SECONDS", .type = kDuration, .part = Part::kEngine, .fallback = "60", .help = "longest wait before a retry", .min = 0, .max = kDay, .unit = kSec},
-    {.name = "CODE_FORGE_RETRY_ATTEMPTS", .type = kInt, .part = Part::kCodeForge, .fallback = "3", .help = "tries to trigger a pipeline", .min = 1, .max = 20},
+    {.name = "CODE_FORGE_RETRY_ATTEMPTS", .type = kInt, .part = Part::kCodeForge, .fallback = "3", .help = "tries to trigger a pipeline or a generation", .min = 1, .max = 20},
     {.name = "DEPENDENCY_CHECK_INTERVAL_SECONDS", .type = kDuration, .part = Part::kEngine, .fallback = "5", .help = "how often an unknown dependency is asked for", .min = 1, .max = 300, .unit = kSec},
     {.name = "DEPENDENCY_CHECK_MAX_ATTEMPTS", .type = kInt, .part = Part::kEngine, .fallback = "60", .help = "how often before a dependency that stays unknown fails the ticket", .min = 1, .max = 10'000},
 
@@ -197,6 +197,8 @@ constexpr auto kSettings = std::to_array<SettingSpec>({
     {.name = "CODE_FORGE_URL", .type = kUrl, .part = Part::kCodeForge, .fallback = "http://code-forge.neural-hive-execution:8000", .help = "base URL of Code Forge"},
     {.name = "CODE_FORGE_ENABLED", .type = kBool, .part = Part::kCodeForge, .fallback = "true", .help = "use Code Forge"},
     {.name = "CODE_FORGE_TIMEOUT_SECONDS", .type = kDuration, .part = Part::kCodeForge, .fallback = "14400", .help = "longest pipeline", .min = 1, .max = kDay, .unit = kSec},
+    {.name = "CODE_FORGE_GENERATION_TIMEOUT_SECONDS", .type = kDuration, .part = Part::kCodeForge, .fallback = "1800", .help = "longest generation of an EXECUTE ticket with a template", .min = 1, .max = kDay, .unit = kSec},
+    {.name = "CODE_FORGE_POLL_INTERVAL_SECONDS", .type = kDuration, .part = Part::kCodeForge, .fallback = "5", .help = "how often a generation is asked for, unless a ticket says it (poll_interval_seconds)", .min = 0.1, .max = 3600, .unit = kSec},
     {.name = "CODE_FORGE_REQUEST_TIMEOUT_SECONDS", .type = kDuration, .part = Part::kCodeForge, .fallback = "30", .help = "per request", .min = 1, .max = 600, .unit = kSec},
     {.name = "BUILD_ARTIFACT_POLICY", .type = kEnum, .part = Part::kBuild, .fallback = "warn", .help = "what a build without verified artifacts means", .choices = "off|warn|enforce"},
     {.name = "BUILD_SIGNATURE_PUBLIC_KEY", .type = kPath, .part = Part::kBuild, .help = "public key for artifact signatures"},

@@ -236,6 +236,11 @@ Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts
                                      {closed("method", {"ping", "version", "list", "pull", "create", "start", "wait",
                                                         "logs", "inspect", "stop", "kill", "remove", "rename"}),
                                       closed("status", {"success", "refused", "error", "unreachable"})})),
+      code_forge_calls_(registry
+                            .counter(named("code_forge_api_calls_total"), "Requests to Code Forge, by how they ended.",
+                                     {closed("method", {"trigger", "status", "generate", "generate_status"}),
+                                      closed("status", {"success", "error"})})
+                            .create_all()),
       lambda_invocations_(registry
                               .counter(named("lambda_invocations_total"),
                                        "Calls of Lambda functions, by how they ended.",
@@ -356,6 +361,9 @@ void Metrics::docker_stage(std::string_view stage, Duration took) {
     docker_duration_.with({stage}).observe(to_seconds(took));
 }
 
+void Metrics::code_forge_call(std::string_view method, std::string_view status) {
+    code_forge_calls_.with({method, status}).add();
+}
 void Metrics::lambda_invocation(std::string_view status, Duration took, std::optional<Duration> billed) {
     lambda_invocations_.with({status}).add();
     lambda_duration_.observe(to_seconds(took));
