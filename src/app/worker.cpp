@@ -144,22 +144,13 @@ int Worker::run() {
             log_->warning("orphans_removed", {{"count", status->swept}});
         }
         if (status) say_isolation(*status);
-        begin_runtimes();
+        lambda_->begin();
+        code_forge_->begin();
+        docker_->begin([this] { begin(); });
     });
     every_tenth_second();
     loop_.run();
     return report_and_close();
-}
-
-// Each has a look at its other side first, all at the same time.
-void Worker::begin_runtimes() {
-    const auto begun = [this] {
-        if (--runtimes_to_begin_ == 0) begin();
-    };
-    runtimes_to_begin_ = 2;
-    docker_->begin(begun);
-    lambda_->begin(begun);
-    code_forge_->begin();
 }
 
 void Worker::say_isolation(const HelperStatus& helper) {

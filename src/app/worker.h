@@ -76,7 +76,6 @@ private:
     void leave();
     Result<void> make_executors();
     Result<void> make_docker();
-    void begin_runtimes();
     void forget_executors();
     Result<void> serve();
     Result<void> submit_examples();
@@ -161,7 +160,6 @@ private:
     std::int64_t ended_before_drain_ = 0;
     int signals_seen_ = 0;
     int ticks_ = 0;
-    int runtimes_to_begin_ = 0;
     std::size_t pending_submits_ = 0;
     std::optional<Error> fatal_;
 };

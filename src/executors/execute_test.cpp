@@ -24,6 +24,8 @@ public:
     [[nodiscard]] Availability availability() const override { return now; }
     [[nodiscard]] Result<void> validate(const Ticket&) const override { return valid; }
     [[nodiscard]] bool has_effects() const override { return name_ != "simulation"; }
+    [[nodiscard]] bool can_detach() const override { return detachable; }
+    [[nodiscard]] bool may_hold(const Ticket&) const override { return holds; }
     [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                         RuntimeListener& listener) override {
         ++starts;
@@ -59,6 +61,8 @@ public:
     Availability now;
     Result<void> valid;
     std::optional<RuntimeReport> report;  // nothing = runs on
+    bool detachable = false;
+    bool holds = false;
     int starts = 0;
     int stops = 0;
     std::int64_t last_timeout_ms = 0;
@@ -194,6 +198,38 @@ TEST_F(ExecuteTest, AnAbsentBackEndLeadsOnAlongTheChain) {
     EXPECT_EQ(local.starts, 1);
     EXPECT_EQ(report.metadata.at("fallback_from"), "docker");
     EXPECT_EQ(report.metadata.at("fallback_code"), "unavailable");
+}
+
+// Something of an earlier attempt may be there: it is not run elsewhere, however the back-end is doing.
+TEST_F(ExecuteTest, WhereSomethingMayBeLeftTheTicketStays) {
+    docker.holds = true;
+    docker.now = {false, Unavailable::kUnreachable, "connection refused"};
+    docker.report = failure(ErrorCode::kUnavailable);
+    const AttemptReport report = run({&local, &docker, &simulation});
+    EXPECT_EQ(docker.starts, 1);
+    EXPECT_EQ(local.starts, 0);
+    EXPECT_EQ(report.error.value().code, ErrorCode::kUnavailable);
+    ExecuteExecutor executor(clock, options, {&local, &docker, &simulation});
+    EXPECT_EQ(executor.backend(ticket), "docker");
+}
+
+TEST_F(ExecuteTest, WhatCanBeDetachedIsWhereTheAttemptIsNow) {
+    ticket.parameters["runtime"] = "docker";
+    docker.detachable = true;
+    docker.report.reset();
+    local.report.reset();
+    ExecuteExecutor executor(clock, options, {&local, &docker, &simulation});
+    EXPECT_FALSE(executor.can_detach(ticket));  // nothing runs
+    AttemptContext context;
+    context.ticket = std::make_shared<const Ticket>(ticket);
+    auto attempt = executor.start(context, *this);
+    EXPECT_TRUE(executor.can_detach(ticket));
+    attempt.reset();
+    EXPECT_FALSE(executor.can_detach(ticket));
+    docker.now = {false, Unavailable::kUnreachable, "connection refused"};
+    attempt = executor.start(context, *this);
+    EXPECT_EQ(local.starts, 1);
+    EXPECT_FALSE(executor.can_detach(ticket));  // it fell back to processes of this machine
 }
 
 TEST_F(ExecuteTest, RealFailuresStayFailures) {

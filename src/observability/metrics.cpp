@@ -232,10 +232,11 @@ Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts
       docker_duration_(registry.histogram(
           named("docker_execution_duration_seconds"), "Length of commands run in Docker, as a whole and by stage.",
           {closed("stage", {"total", "pull", "create", "run", "logs"})}, {1, 5, 10, 30, 60, 120, 300, 600})),
-      docker_calls_(registry.counter(named("docker_api_calls_total"), "Calls of the Docker engine, by how they ended.",
-                                     {closed("method", {"ping", "version", "list", "pull", "create", "start", "wait",
-                                                        "logs", "inspect", "stop", "kill", "remove", "rename"}),
-                                      closed("status", {"success", "refused", "error", "unreachable"})})),
+      docker_calls_(
+          registry.counter(named("docker_api_calls_total"), "Calls of the Docker engine, by how they ended.",
+                           {closed("method", {"ping", "version", "list", "pull", "create", "start", "wait", "logs",
+                                              "inspect", "stop", "kill", "remove", "rename", "events"}),
+                            closed("status", {"success", "refused", "error", "unreachable"})})),
       code_forge_calls_(registry
                             .counter(named("code_forge_api_calls_total"), "Requests to Code Forge, by how they ended.",
                                      {closed("method", {"trigger", "status", "generate", "generate_status"}),

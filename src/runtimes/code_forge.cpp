@@ -64,7 +64,7 @@ void CodeForgeRuntime::begin() {
             return !note || options_.is_over(note->ticket_id);
         });
     }
-    probe_.begin(nullptr);
+    probe_.begin();
 }
 
 void CodeForgeRuntime::look(const EndpointProbe::Answer& answer) {
@@ -73,9 +73,8 @@ void CodeForgeRuntime::look(const EndpointProbe::Answer& answer) {
     request.connect_timeout = options_.probe_limit;
     request.timeout = options_.probe_limit;
     request.purpose.name = "code_forge.health";
-    probe_call_ = client_.send(std::move(request), [this, answer](const Result<http::Response>& response) {
+    probe_call_ = client_.send(std::move(request), [answer](const Result<http::Response>& response) {
         constexpr int kOk = 200;
-        asked_ = true;
         if (!response) return answer(Failure(response.error()));
         if (response->status == kOk) return answer({});
         answer(fail(ErrorCode::kUnavailable, "code_forge",
@@ -86,7 +85,7 @@ void CodeForgeRuntime::look(const EndpointProbe::Answer& answer) {
 Availability CodeForgeRuntime::availability() const {
     if (!options_.enabled) return {false, Unavailable::kDisabled, "it is switched off (CODE_FORGE_ENABLED=false)"};
     if (!options_.misconfigured.empty()) return {false, Unavailable::kDisabled, options_.misconfigured};
-    if (asked_ && !probe_.there()) return {false, Unavailable::kUnreachable, probe_.detail()};
+    if (!probe_.there()) return {false, Unavailable::kUnreachable, probe_.detail()};
     return {};
 }
 

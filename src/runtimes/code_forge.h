@@ -59,8 +59,7 @@ public:
                      TaskLogs* logs, CodeForgeOptions options);
     ~CodeForgeRuntime() override;
 
-    // Looks whether it is there, from now on again and again. Nobody waits for the first answer: until it comes, it
-    // counts as there.
+    // Looks whether it is there, from now on again and again. Until the first answer it counts as there.
     void begin();
 
     [[nodiscard]] std::string_view name() const override { return "code_forge"; }
@@ -89,7 +88,6 @@ private:
     http::Poller poller_;
     TicketNotes notes_;
     EndpointProbe probe_;
-    bool asked_ = false;  // the probe has had an answer
     http::Call probe_call_;
 };
 

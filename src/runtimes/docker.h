@@ -46,7 +46,8 @@ struct DockerOptions {
     Duration probe_interval = std::chrono::seconds(30);
     Duration probe_limit = std::chrono::seconds(3);
     Duration sweep_interval = std::chrono::minutes(10);
-    Duration second_look = std::chrono::seconds(15);  // a running container is looked at beside the wait
+    Duration first_wait = std::chrono::milliseconds(200);  // before something is tried again; it doubles, to 5 s
+    Duration second_look = std::chrono::seconds(15);       // a running container is looked at beside the wait
     std::size_t result_lines = 1000;
     std::function<void(std::string_view stage, Duration took)> on_stage;  // pull, create, run, logs; may be empty
 };

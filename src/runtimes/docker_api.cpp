@@ -278,6 +278,20 @@ http::Call Api::logs(std::string_view id, bool follow, std::string_view ticket_i
                           judged<std::monostate>("logs", std::move(done), when<std::monostate>({200}, nothing)));
 }
 
+http::Call Api::was_killed(std::string_view id, EpochMillis now, std::string_view ticket_id, Done<bool> done) {
+    const std::string filters = json::serialize(json::object{
+        {"type", json::array{"container"}}, {"event", json::array{"kill"}}, {"container", json::array{id}}});
+    // With an end in the past the answer ends too. Clocks of another machine may differ.
+    constexpr EpochMillis kDay = 86'400'000;
+    return client_.send(request("events", "GET",
+                                prefix_ + "/events?since=" + std::to_string((now - 7 * kDay) / 1000) +
+                                    "&until=" + std::to_string(now / 1000 + 1) + "&filters=" + percent_encoded(filters),
+                                ticket_id),
+                        judged<bool>("events", std::move(done), when<bool>({200}, [](std::string_view body) {
+                                         return Result<bool>(body.find("\"kill\"") != std::string_view::npos);
+                                     })));
+}
+
 http::Call Api::pull(const ImageName& image, std::string auth, Duration limit, std::string_view ticket_id,
                      Done<std::monostate> done) {
     http::Request asked = request(

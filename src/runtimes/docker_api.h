@@ -90,6 +90,8 @@ public:
     // The stream of what it prints from its beginning; with `follow` until it ends.
     http::Call logs(std::string_view id, bool follow, std::string_view ticket_id, http::StreamReader reader,
                     Done<std::monostate> done);
+    // Whether the engine has sent this container a signal until `now`, as far as it remembers.
+    http::Call was_killed(std::string_view id, EpochMillis now, std::string_view ticket_id, Done<bool> done);
     // `auth`: the value of X-Registry-Auth, or empty. Answers after the last byte of the progress.
     http::Call pull(const ImageName& image, std::string auth, Duration limit, std::string_view ticket_id,
                     Done<std::monostate> done);

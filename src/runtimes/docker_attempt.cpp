@@ -28,9 +28,12 @@ constexpr std::size_t kShortId = 12;
 constexpr std::size_t kShownLineBytes = 400;
 constexpr std::size_t kMostLines = 100;  // of logs of ours
 constexpr int kMostConflicts = 20;
+constexpr int kKilled = 128 + SIGKILL;
+constexpr int kTerminated = 128 + SIGTERM;
 constexpr int kMostLogTries = 5;
 constexpr int kMostLogLooks = 12;
-constexpr Duration kLogLook = seconds(5);  // an ended container's output must go on at least so often
+constexpr Duration kLogLook = seconds(5);      // an ended container's output must go on at least so often
+constexpr Duration kFollowedLog = seconds(1);  // one that is followed ends with it
 constexpr Duration kRemoveLimit = seconds(5);
 // What the engine keeps of the output (docker_task.cpp: LogConfig); beyond it the beginning of a log may be gone.
 constexpr std::uint64_t kKeptByEngine = 8ULL << 20U;
@@ -102,10 +105,12 @@ void DockerRuntime::Attempt::after(asio::steady_timer& timer, Duration wait, voi
 
 // Once more, after a wait that grows.
 void DockerRuntime::Attempt::again(void (Attempt::*step)()) {
+    after(step_timer_, growing_wait(tries_++), step);
+}
+
+Duration DockerRuntime::Attempt::growing_wait(int tries) const {
     constexpr int kMostDoublings = 5;
-    const Duration wait = std::min<Duration>(seconds(5), milliseconds(200) * (1 << std::min(tries_, kMostDoublings)));
-    ++tries_;
-    after(step_timer_, wait, step);
+    return std::min<Duration>(seconds(5), runtime_.options_.first_wait * (1 << std::min(tries, kMostDoublings)));
 }
 
 bool DockerRuntime::Attempt::out_of_patience() {
@@ -424,7 +429,12 @@ void DockerRuntime::Attempt::waited(const Reply<docker::WaitAnswer>& reply) {
         contact_lost_ = true;
         lost_why_ = reply.error().error.message;
     }
-    find_out();
+    if (reply || waits_failed_ == 0) {
+        ++waits_failed_;
+        return find_out();
+    }
+    // It is not the container's end that makes it fail: less often from now on.
+    after(step_timer_, growing_wait(waits_failed_++), &Attempt::find_out);
 }
 
 void DockerRuntime::Attempt::second_look() {
@@ -627,21 +637,20 @@ bool DockerRuntime::Attempt::keep(TaskLogStream stream, const std::string& text)
 void DockerRuntime::Attempt::log_ended(const Reply<Nothing>& reply) {
     if (reply && frames_.complete()) {
         log_complete_ = true;
-        if (stage_ == Stage::kCollect) collected();
+        if (stage_ == Stage::kCollect) read_log_to_the_end();
         return;
     }
     if (!reply && !reply.error().passing()) return log_broken(reply.error().error.message);
     // Broken off. While the container runs that is tried again for ever, after its end a few times.
     if (stage_ == Stage::kCollect && ++log_tries_ > kMostLogTries)
         return log_broken(reply ? std::string("it ends in the middle") : reply.error().error.message);
-    constexpr Duration kWait = milliseconds(500);
-    after(log_timer_, kWait, &Attempt::read_log_again);
+    after(log_timer_, growing_wait(1 + log_tries_), &Attempt::read_log_again);
 }
 
 void DockerRuntime::Attempt::read_log_again() {
     if (log_call_.active() || log_complete_ || log_refused_) return;
     if (stage_ == Stage::kRun || stage_ == Stage::kStop) read_log(true);
-    if (stage_ == Stage::kCollect) read_log(false);
+    if (stage_ == Stage::kCollect) read_log_to_the_end();
 }
 
 void DockerRuntime::Attempt::log_broken(std::string why) {
@@ -668,19 +677,31 @@ void DockerRuntime::Attempt::ended(const ContainerDetail& detail) {
 }
 
 void DockerRuntime::Attempt::collect() {
-    if (log_complete_ || log_refused_) return collected();
+    if (log_refused_) return collected();
     log_bytes_before_ = log_bytes_;
-    after(drain_timer_, kLogLook, &Attempt::look_at_log);
-    if (!log_call_.active()) read_log(false);
+    const bool follows = log_call_.active() && !log_complete_;
+    after(drain_timer_, follows ? kFollowedLog : kLogLook, &Attempt::look_at_log);
+    if (!follows) read_log_to_the_end();
+}
+
+// A log that is followed may lack what was printed last: engines close it when the container ends, not when its output
+// does. So it is read once more now, unless the engine may have dropped its beginning.
+void DockerRuntime::Attempt::read_log_to_the_end() {
+    if (log_complete_ && (log_is_final_ || seen_out_ + seen_err_ > kKeptByEngine)) return collected();
+    log_is_final_ = true;
+    log_complete_ = false;
+    read_log(false);
 }
 
 // Its output may be long, but must go on coming.
 void DockerRuntime::Attempt::look_at_log() {
     if (stage_ != Stage::kCollect) return;
-    if (log_bytes_ == log_bytes_before_ || ++log_looks_ > kMostLogLooks)
-        return log_broken("it does not end " + seconds_text(kLogLook * (log_looks_ + 1)) + " s after the container");
+    const bool goes_on = log_bytes_ != log_bytes_before_ && ++log_looks_ <= kMostLogLooks;
     log_bytes_before_ = log_bytes_;
+    if (!goes_on && log_is_final_)
+        return log_broken("it does not end " + seconds_text(kLogLook * (log_looks_ + 1)) + " s after the container");
     after(drain_timer_, kLogLook, &Attempt::look_at_log);
+    if (!goes_on) read_log_to_the_end();
 }
 
 void DockerRuntime::Attempt::collected() {
@@ -693,6 +714,32 @@ void DockerRuntime::Attempt::collected() {
         static_cast<void>(keep(TaskLogStream::kStdout, masked_out_.finish()));
         static_cast<void>(keep(TaskLogStream::kStderr, masked_err_.finish()));
     }
+    if (may_have_been_killed()) return ask_who_killed_it();
+    decide();
+}
+
+// By SIGTERM or SIGKILL, and not by us, nor for its memory.
+bool DockerRuntime::Attempt::may_have_been_killed() const {
+    const int code = detail_->exit_code;
+    return !contact_lost_ && !vanished_ && !stopped_ && !over_time_ && !detail_->out_of_memory &&
+           (code == kKilled || code == kTerminated);
+}
+
+// An engine that is being stopped ends its containers; so does somebody who tells it to. The task's own processes, and
+// those of the machine, do it without the engine, which then notes no event.
+void DockerRuntime::Attempt::ask_who_killed_it() {
+    call_ = api_.was_killed(id_, runtime_.clock_.wall_now(), ticket_id_, [this](const Reply<bool>& reply) {
+        if (reply) {
+            killed_by_engine_ = *reply;
+        } else if (reply.error().silent()) {
+            contact_lost_ = true;  // it is on its way out
+            lost_why_ = reply.error().error.message;
+        }
+        decide();
+    });
+}
+
+void DockerRuntime::Attempt::decide() {
     report_.attempt.error = judge();
     report_.attempt.success = !report_.attempt.error.has_value();
     stage_ = Stage::kRemove;
@@ -740,13 +787,12 @@ std::optional<Error> DockerRuntime::Attempt::judge() {
     return judge_exit();
 }
 
-// An engine that is stopped or killed ends its containers, by SIGTERM and SIGKILL; one that is restarted ends those
-// that it finds. Nobody can tell that from a task which was killed in just that moment.
+// An engine that is restarted ends the containers that it finds. Nobody can tell that from a task which was killed in
+// just that time.
 bool DockerRuntime::Attempt::ended_by_the_engine() const {
-    constexpr int kSignal = 128;
+    constexpr int kEndUnknown = 255;
     const int code = detail_->exit_code;
-    return contact_lost_ && !detail_->out_of_memory &&
-           (code == kSignal + SIGKILL || code == kSignal + SIGTERM || code == 255);
+    return contact_lost_ && !detail_->out_of_memory && (code == kKilled || code == kTerminated || code == kEndUnknown);
 }
 
 Error DockerRuntime::Attempt::judge_exit() {
@@ -755,6 +801,10 @@ Error DockerRuntime::Attempt::judge_exit() {
     if (ended_by_the_engine()) {
         return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
                      "the container ended with " + message + " while the engine was away: " + lost_why_);
+    }
+    if (killed_by_engine_) {
+        return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
+                     "the engine was told to end the container, or is being stopped (" + message + ")");
     }
     if (detail_->out_of_memory) {
         return error(

@@ -85,7 +85,11 @@ private:
     // the end
     void ended(const docker::ContainerDetail& detail);
     void collect();
+    void read_log_to_the_end();
     void collected();
+    [[nodiscard]] bool may_have_been_killed() const;
+    void ask_who_killed_it();
+    void decide();
     void remove();
     void removal_is_late();
     [[nodiscard]] std::optional<Error> judge();
@@ -99,6 +103,7 @@ private:
     [[nodiscard]] Error error(ErrorCode code, Retry retry, Fault fault, std::string message) const;
     void after(boost::asio::steady_timer& timer, Duration wait, void (Attempt::*next)());
     void again(void (Attempt::*step)());
+    [[nodiscard]] Duration growing_wait(int tries) const;
     [[nodiscard]] bool out_of_patience();
     void contact();
     void note_stage(std::string_view stage);
@@ -139,12 +144,14 @@ private:
     bool stop_worked_ = false;  // it ran when it was told to end
     MonoTime stop_until_{};
     bool killed_ = false;
+    bool killed_by_engine_ = false;  // and not because of us
     Duration limit_{};
 
     std::optional<MonoTime> lost_since_;
     std::string lost_why_;
     bool contact_lost_ = false;
     int tries_ = 0;
+    int waits_failed_ = 0;
 
     docker::LogFrames frames_;
     std::uint64_t seen_out_ = 0;  // of the container's output, in bytes
@@ -153,6 +160,7 @@ private:
     std::uint64_t skip_err_ = 0;
     bool log_complete_ = false;
     bool log_refused_ = false;
+    bool log_is_final_ = false;  // read after the end
     int log_tries_ = 0;
     std::uint64_t log_bytes_ = 0;         // of all that was read
     std::uint64_t log_bytes_before_ = 0;  // when it was last looked

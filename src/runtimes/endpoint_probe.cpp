@@ -1,7 +1,6 @@
 #include "runtimes/endpoint_probe.h"
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
 #include <utility>
 
 namespace wa {
@@ -10,11 +9,6 @@ namespace {
 constexpr Duration kSoon = std::chrono::seconds(1);
 
 }  // namespace
-
-void EndpointProbe::begin(std::function<void()> done) {
-    begun_ = std::move(done);
-    ask();
-}
 
 void EndpointProbe::ask() {
     ask_([this, alive = std::weak_ptr<int>(alive_)](const Result<void>& answer) {
@@ -31,7 +25,6 @@ void EndpointProbe::answered(const Result<void>& answer) {
     } else {
         unreachable(answer.error().message);
     }
-    if (begun_) boost::asio::post(loop_, std::exchange(begun_, nullptr));
 }
 
 void EndpointProbe::unreachable(std::string detail) {

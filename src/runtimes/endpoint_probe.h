@@ -1,5 +1,6 @@
 // Whether the other side of a runtime is there: asked at the start, then again and again for as long as this worker
-// runs. Sooner at first after it went away: most of what goes away comes back at once.
+// runs. Sooner at first after it went away: most of what goes away comes back at once. Until the first answer it counts
+// as there: whoever needs it finds out.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -20,10 +21,9 @@ public:
     using Ask = std::function<void(Answer)>;
 
     EndpointProbe(boost::asio::io_context& loop, Duration interval, Ask ask)
-        : loop_(loop), interval_(interval), ask_(std::move(ask)), timer_(loop) {}
+        : interval_(interval), ask_(std::move(ask)), timer_(loop) {}
 
-    // `done`, once, after the first answer, from the loop.
-    void begin(std::function<void()> done);
+    void begin() { ask(); }
     // Somebody else has found it away: it is asked soon.
     void unreachable(std::string detail);
     [[nodiscard]] bool there() const { return there_; }
@@ -34,13 +34,11 @@ private:
     void answered(const Result<void>& answer);
     void schedule(Duration wait);
 
-    boost::asio::io_context& loop_;
     Duration interval_;
     Ask ask_;
     boost::asio::steady_timer timer_;
-    std::function<void()> begun_;
-    bool there_ = false;
-    std::string detail_ = "it was not asked yet";
+    bool there_ = true;
+    std::string detail_;
     Duration wait_{};
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };

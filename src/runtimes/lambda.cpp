@@ -1,6 +1,5 @@
 #include "runtimes/lambda.h"
 
-#include <boost/asio/post.hpp>
 #include <utility>
 
 #include "http_client/url.h"
@@ -42,9 +41,8 @@ LambdaRuntime::LambdaRuntime(boost::asio::io_context& loop, const Clock& clock, 
 
 LambdaRuntime::~LambdaRuntime() = default;
 
-void LambdaRuntime::begin(std::function<void()> done) {
-    if (options_.enabled && options_.misconfigured.empty()) return probe_.begin(std::move(done));
-    if (done) boost::asio::post(loop_, std::move(done));
+void LambdaRuntime::begin() {
+    if (options_.enabled && options_.misconfigured.empty()) probe_.begin();
 }
 
 void LambdaRuntime::look(EndpointProbe::Answer answer) {

@@ -57,8 +57,8 @@ public:
                   TaskLogs* logs, LambdaOptions options);
     ~LambdaRuntime() override;
 
-    // Looks for keys and for the endpoint, from now on again and again; `done`, once, after the first look.
-    void begin(std::function<void()> done);
+    // Looks for keys and for the endpoint, from now on again and again. Until the first answer it counts as there.
+    void begin();
 
     [[nodiscard]] std::string_view name() const override { return "lambda"; }
     [[nodiscard]] Availability availability() const override;

@@ -263,6 +263,9 @@ std::optional<Error> LambdaRuntime::Attempt::judge(const FunctionAnswer& answer,
     report_.attempt.exit_code = code;
     if (code == 0) return std::nullopt;
     std::string message = "exit code " + std::to_string(code);
+    constexpr int kSignal = 128;
+    constexpr int kLastSignal = 64;
+    if (code > kSignal && code <= kSignal + kLastSignal) message += " (signal " + std::to_string(code - kSignal) + ")";
     std::string line = err_.last_line(kShownBytes);
     if (line.empty()) line = masked(answer.error);
     if (!line.empty()) message += ": " + line;

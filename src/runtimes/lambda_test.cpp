@@ -7,6 +7,7 @@
 #include <boost/json/parse.hpp>
 #include <chrono>
 #include <deque>
+#include <optional>
 
 #include "core/codec/text.h"
 #include "http_client/testing/raw_server.h"
@@ -130,7 +131,10 @@ protected:
         result = std::move(report);
     }
     Reaction serve(const Seen& seen) {
-        if (seen.method == "GET") return reply(403, "{}");
+        if (seen.method == "GET") {
+            ++looks;
+            return reply(403, "{}");
+        }
         if (seen.target == "/") {
             const Reaction next = sts.size() > 1 ? sts.front() : sts.at(0);
             if (sts.size() > 1) sts.pop_front();
@@ -143,11 +147,12 @@ protected:
         return next;
     }
     void make() {
-        if (options.endpoint.empty()) options.endpoint = server.url("");
+        if (options.endpoint.empty()) options.endpoint = server->url("");
         runtime = std::make_unique<LambdaRuntime>(loop, clock, random, client, nullptr, options);
-        bool begun = false;
-        runtime->begin([&] { begun = true; });
-        ASSERT_TRUE(run_until(loop, [&] { return begun; }));
+        runtime->begin();
+        // The first look is over.
+        ASSERT_TRUE(run_until(loop, [&] { return looks > 0 || !runtime->availability().available; }));
+        run_for(loop, milliseconds(20));
     }
     void begin(std::int64_t limit_ms = 0) {
         if (!runtime) make();
@@ -185,13 +190,14 @@ protected:
     std::deque<Reaction> sts;
     std::vector<std::string> questions;
     std::vector<Seen> calls;
-    RawServer server{loop, [this](const Seen& seen) { return serve(seen); }};
+    std::optional<RawServer> server{std::in_place, loop, [this](const Seen& seen) { return serve(seen); }};
     LambdaOptions options;
     Ticket ticket;
     std::unique_ptr<LambdaRuntime> runtime;
     std::unique_ptr<RunningAttempt> attempt;
     RuntimeReport result;
     int ends = 0;
+    int looks = 0;
 };
 
 TEST_F(LambdaAttempts, OneCallWithASignature) {
@@ -347,7 +353,7 @@ TEST_F(LambdaAttempts, AStopWaitsForTheAnswerAsLongAsItMay) {
 TEST_F(LambdaAttempts, NobodyThereIsAReasonForAnotherRuntime) {
     begin();
     ASSERT_TRUE(run_until(loop, [&] { return ends > 0; }));
-    server.stop();
+    server->stop();
     ends = 0;
     calls.clear();
     begin();
@@ -356,6 +362,17 @@ TEST_F(LambdaAttempts, NobodyThereIsAReasonForAnotherRuntime) {
     EXPECT_EQ(result.unavailable, Unavailable::kUnreachable);
     EXPECT_TRUE(error().retryable());
     EXPECT_FALSE(runtime->availability().available);
+}
+
+TEST_F(LambdaAttempts, ItIsLookedForAgainAndAgain) {
+    options.probe_interval = milliseconds(100);
+    make();
+    EXPECT_TRUE(runtime->availability().available);
+    const std::uint16_t port = server->port();
+    server.reset();
+    ASSERT_TRUE(run_until(loop, [&] { return !runtime->availability().available; }));
+    server.emplace(loop, [this](const Seen& seen) { return serve(seen); }, port);
+    EXPECT_TRUE(run_until(loop, [&] { return runtime->availability().available; }));
 }
 
 TEST_F(LambdaAttempts, WithoutKeysItIsNotThere) {
@@ -378,7 +395,7 @@ class WebIdentities : public LambdaAttempts {
 protected:
     WebIdentities() {
         options.credentials.given.reset();
-        aws::WebIdentity identity{"arn:aws:iam::1:role/worker", "worker-agents", server.url(""), {}};
+        aws::WebIdentity identity{"arn:aws:iam::1:role/worker", "worker-agents", server->url(""), {}};
         identity.read_token = [this]() -> Result<std::string> { return token; };
         options.credentials.identity = identity;
     }

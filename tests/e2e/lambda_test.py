@@ -1,22 +1,18 @@
-"""EXECUTE tickets on AWS Lambda: Moto, which checks every signature, and a server that misbehaves as it is told to.
+"""EXECUTE tickets on AWS Lambda: on Moto, which checks every signature, and on a stand-in that runs the function for real and
+misbehaves as it is told to (lambda_service.py).
 
 Moto does not run functions: it gives the answers it was told, or sends the payload back."""
 
 import base64
-import http.server
 import json
-import os
-import pathlib
-import shlex
-import subprocess
-import threading
 import time
 import unittest
 import urllib.request
 
 from harness import Worker, wait_until
+from lambda_service import LambdaService
+from runtime_cases import Backend, Peer, RuntimeTest, conformance
 
-PEER = pathlib.Path(__file__).resolve().parent.parent / "peers" / "moto"
 REPORT = ("START RequestId: 1 Version: 7\nhello from the log\nEND RequestId: 1\n"
           "REPORT RequestId: 1\tDuration: 101.20 ms\tBilled Duration: 102 ms\tMemory Size: 128 MB\tMax Memory Used: 37 MB\t\n")
 
@@ -59,22 +55,11 @@ class LambdaCase(unittest.TestCase):
 class WithMoto(LambdaCase):
     @classmethod
     def setUpClass(cls):
-        environment = {**os.environ, "WA_PEER_OWNER": str(os.getpid())}
-        try:
-            done = subprocess.run([str(PEER / "start"), f"e2e-{os.getpid()}"], capture_output=True, text=True, timeout=600,
-                                  env=environment)
-        except subprocess.TimeoutExpired:
-            raise unittest.SkipTest("Moto did not start in time") from None
-        if done.returncode != 0:
-            raise unittest.SkipTest(f"Moto cannot be had here: {done.stderr.strip()[-300:]}")
-        told = dict(shlex.split(line.removeprefix("export "))[0].split("=", 1) for line in done.stdout.splitlines())
-        cls.url = told["AWS_ENDPOINT_URL_LAMBDA"]
-        cls.keys = {"LAMBDA_ENDPOINT_URL": cls.url, "LAMBDA_ACCESS_KEY": told["AWS_ACCESS_KEY_ID"],
-                    "LAMBDA_SECRET_KEY": told["AWS_SECRET_ACCESS_KEY"]}
-
-    @classmethod
-    def tearDownClass(cls):
-        subprocess.run([str(PEER / "stop"), f"e2e-{os.getpid()}", "--purge"], capture_output=True, timeout=60, check=False)
+        peer = Peer("moto").start()
+        cls.addClassCleanup(peer.close)
+        cls.url = peer.values["AWS_ENDPOINT_URL_LAMBDA"]
+        cls.keys = {"LAMBDA_ENDPOINT_URL": cls.url, "LAMBDA_ACCESS_KEY": peer.values["AWS_ACCESS_KEY_ID"],
+                    "LAMBDA_SECRET_KEY": peer.values["AWS_SECRET_ACCESS_KEY"]}
 
     def tell(self, *answers):
         body = json.dumps({"results": list(answers), "region": "us-east-1"}).encode()
@@ -123,63 +108,11 @@ class WithMoto(LambdaCase):
         self.assertEqual(self.metrics(worker)['worker_agent_lambda_invocations_total{status="failed"}'], 0)
 
 
-class Misbehaving(http.server.ThreadingHTTPServer):
-    """Lambda as it is told to be: `how` gives the answers, in order, the last one for ever."""
-
-    daemon_threads = True
-
-    def __init__(self, *how):
-        self.how, self.calls, self.lock, self.over = list(how), [], threading.Lock(), threading.Event()
-        super().__init__(("127.0.0.1", 0), Answer)
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def close(self):
-        self.over.set()
-        self.shutdown()
-        self.server_close()
-
-
-class Answer(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def send(self, status, body, headers=None):
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def do_GET(self):  # the look whether somebody is there
-        self.send(403, {"message": "Missing Authentication Token"})
-
-    def do_POST(self):
-        server, body = self.server, self.rfile.read(int(self.headers["Content-Length"]))
-        with server.lock:
-            server.calls.append((self.path, dict(self.headers), body))
-            how = server.how.pop(0) if len(server.how) > 1 else server.how[0]
-        if how == "hang":
-            server.over.wait(120)
-            self.close_connection = True
-        elif how == "reset":
-            self.connection.close()
-            self.close_connection = True
-        else:
-            self.send(*how)
-
-
 class Misbehaviour(LambdaCase):
     def place(self, *how, **settings):
-        server = Misbehaving(*how)
+        server = LambdaService(*how)
         self.addCleanup(server.close)
-        return server, self.worker({"LAMBDA_ENDPOINT_URL": server.url(), **settings})
+        return server, self.worker({**server.settings(), **settings})
 
     def test_the_payload_and_the_log(self):
         tail = base64.b64encode(REPORT.encode()).decode()
@@ -244,13 +177,76 @@ class Misbehaviour(LambdaCase):
         self.assertEqual(len(server.calls), 1)
 
     def test_nobody_there(self):
-        server = Misbehaving("reset")
+        server = LambdaService("reset")
         server.close()
         worker = self.worker({"LAMBDA_ENDPOINT_URL": server.url()})
         ticket, _, facts = self.run_one(worker, {"run": ["x"]})
         self.assertEqual(ticket["status"], "FAILED")
         self.assertIn("no runtime can take this ticket", ticket["error_message"])
         self.assertNotIn("remote_outcome", facts)
+
+
+class Functions(Backend):
+    """The stand-in. A function cannot be stopped: what still runs there is nobody's to remove, and is no left-over."""
+
+    runtime = "lambda"
+
+    def start(self):
+        self.service = LambdaService()
+
+    def close(self):
+        self.service.close()
+
+    def settings(self):
+        return {**self.service.settings(), "LOCAL_RUNTIME_GRACE_SECONDS": "1"}
+
+    def ticket(self, script, **more):
+        for key in ("timeout_seconds", "retry_on_exit_codes"):
+            if key in more:
+                more.setdefault("parameters", {})[key] = more.pop(key)
+        return super().ticket(script, **more)
+
+    def running(self):
+        with self.service.lock:
+            return [process.pid for process in self.service.running]
+
+    def clean(self):
+        self.service.end_functions()
+
+
+@conformance
+class CommonCases(RuntimeTest):
+    backend = Functions()
+
+
+class OnFunctions(CommonCases):
+    """The common cases, but for what a function does not have: output while it runs, and an end that it is given."""
+
+    test_log_is_there_while_it_runs = None
+    test_timeout_leaves_nothing = None
+    test_own_time_limit = None
+    test_timeout_of_one_that_does_not_listen = None
+
+    def test_timeout_is_said_and_nothing_runs_twice(self):
+        worker = self.worker()
+        ticket = self.run_one(worker, self.backend.ticket("sleep 30", sla={"timeout_ms": 1500}))
+        self.assert_failed(ticket, "timed out after .* may still run")
+        self.assertEqual((ticket["attempts"], len(self.backend.running())), (1, 1))
+        self.assertEqual(self.facts(ticket)["still_running"], "true")
+
+    def test_a_drain_waits_for_the_answer(self):
+        worker = self.worker(SHUTDOWN_GRACE_SECONDS="20")
+        ticket_id = self.submit(worker, self.backend.ticket("sleep 3; echo done"))
+        self.wait_running()
+        before = len(self.backend.service.calls)
+        worker.stop()
+        worker.start()
+        ticket = self.ended(worker, ticket_id)
+        self.assertEqual((ticket["status"], self.output(ticket)["stdout"]), ("COMPLETED", "done\n"), ticket)
+        self.assertEqual(len(self.backend.service.calls), before)
+
+
+del CommonCases, RuntimeTest  # they would be run too
 
 
 if __name__ == "__main__":
