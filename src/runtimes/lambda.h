@@ -41,6 +41,9 @@ struct LambdaOptions {
     aws::CredentialOptions credentials;
     Duration timeout = std::chrono::seconds(900);  // LAMBDA_TIMEOUT_SECONDS: what a function is given at most
     Duration slack = std::chrono::seconds(10);     // by which its answer may be later than that
+    // An attempt that is to stop waits for its answer so long at most; one whose ticket is handed back, as long as it
+    // may.
+    Duration stop_wait = std::chrono::seconds(3);
     Duration connect_timeout = std::chrono::seconds(5);
     Duration probe_interval = std::chrono::seconds(60);
     Duration probe_limit = std::chrono::seconds(5);

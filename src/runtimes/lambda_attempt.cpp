@@ -297,8 +297,10 @@ void LambdaRuntime::Attempt::stop(StopReason reason, Duration grace) {
         call_ = {};
         return refuse(stop_error(*stopped_, std::string(kOrigin)));
     }
-    // Its answer may still come, and then it is known what became of it.
-    until_ = std::min(until_, runtime_.clock_.now() + grace);
+    // Its answer may still come, and then it is known what became of it; what is handed back without it runs again.
+    const bool handed_back = reason == StopReason::kShutdown || reason == StopReason::kPartitionRevoked;
+    const Duration wait = handed_back ? grace : std::min(grace, runtime_.options_.stop_wait);
+    until_ = std::min(until_, runtime_.clock_.now() + wait);
     limit_timer_.expires_after(std::max<Duration>(until_ - runtime_.clock_.now(), Duration::zero()));
     limit_timer_.async_wait([this, alive = std::weak_ptr<int>(alive_)](const boost::system::error_code& failure) {
         if (!failure && !alive.expired()) time_is_over();
