@@ -99,8 +99,7 @@ json::object executor_row(const ApiParts& parts, TaskType type) {
         }
     }
     using Names = std::vector<std::string_view>;
-    for (const std::string_view name :
-         test ? Names{"github_actions", "gitlab_ci", "jenkins"} : Names{"k8s", "lambda"}) {
+    for (const std::string_view name : test ? Names{"github_actions", "gitlab_ci", "jenkins"} : Names{"k8s"}) {
         backends.push_back(runtime_row(name, false, "not built"));
     }
     return json::object{{"task_type", to_string(type)},

@@ -145,6 +145,8 @@ int Worker::run() {
             log_->warning("orphans_removed", {{"count", status->swept}});
         }
         if (status) say_isolation(*status);
+        lambda_->begin();
+        code_forge_->begin();
         docker_->begin([this] { begin(); });
     });
     every_tenth_second();
@@ -322,7 +324,12 @@ Result<void> Worker::make_executors() {
         settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
     simulation_ = std::make_unique<SimulationRuntime>(loop_, context_.clock, context_.random, policy);
     WA_CHECKED(make_docker());
-    runtimes_ = {local_.get(), docker_.get(), simulation_.get()};
+    lambda_ = std::make_unique<LambdaRuntime>(loop_, context_.clock, context_.random, *http_, task_logs_.get(),
+                                              lambda_options(settings_, *metrics_));
+    code_forge_ = std::make_unique<CodeForgeRuntime>(
+        loop_, context_.clock, context_.random, *http_, task_logs_.get(),
+        code_forge_options({settings_, *platform_, *metrics_, state_->path().string(), context_.state_dir.empty()}));
+    runtimes_ = {local_.get(), docker_.get(), lambda_.get(), code_forge_.get(), simulation_.get()};
     ExecuteOptions execute;
     execute.runtimes.default_runtime = settings_.text("DEFAULT_RUNTIME");
     execute.runtimes.chain = settings_.list("RUNTIME_FALLBACK_CHAIN");
@@ -342,6 +349,8 @@ void Worker::forget_executors() {
     test_reports_.reset();
     runtimes_.clear();
     docker_.reset();
+    lambda_.reset();
+    code_forge_.reset();
     http_.reset();
     local_.reset();
     simulation_.reset();
@@ -689,6 +698,14 @@ void Worker::note_states() {
     states.push_back({"docker", docker.available, docker.available ? "engine " + docker_->engine() : docker.detail,
                       docker.available ? std::string() : docker_fix(settings_, docker),
                       settings_.flag("DOCKER_ENABLED")});
+    const Availability lambda = lambda_->availability();
+    states.push_back({"lambda", lambda.available, lambda.available ? lambda_place(settings_) : lambda.detail,
+                      lambda.available ? std::string() : lambda_fix(settings_, lambda),
+                      settings_.flag("LAMBDA_ENABLED")});
+    const Availability forge = code_forge_->availability();
+    states.push_back({"code_forge", forge.available, forge.available ? code_forge_place(settings_) : forge.detail,
+                      forge.available ? std::string() : code_forge_fix(settings_, forge),
+                      code_forge_wanted(settings_)});
     const std::lock_guard lock(isolation_mutex_);
     isolation_ = local_->isolation();
     runtime_states_ = std::move(states);

@@ -16,9 +16,11 @@
 #include "adapters/task_logs/file_task_logs.h"
 #include "admin/background.h"
 #include "app/api_binding.h"
+#include "app/code_forge_parts.h"
 #include "app/dev_view.h"
 #include "app/docker_parts.h"
 #include "app/engine_host.h"
+#include "app/lambda_parts.h"
 #include "app/platform.h"
 #include "app/state_dir.h"
 #include "cli/command_line.h"
@@ -35,7 +37,9 @@
 #include "observability/observer_fanout.h"
 #include "observability/registry.h"
 #include "process/spawner.h"
+#include "runtimes/code_forge.h"
 #include "runtimes/docker.h"
+#include "runtimes/lambda.h"
 #include "runtimes/local_process.h"
 #include "runtimes/simulation.h"
 #include "runtimes/test_report_reader.h"
@@ -123,6 +127,8 @@ private:
     std::unique_ptr<LocalRuntime> local_;
     std::unique_ptr<http::Client> http_;
     std::unique_ptr<DockerRuntime> docker_;
+    std::unique_ptr<LambdaRuntime> lambda_;
+    std::unique_ptr<CodeForgeRuntime> code_forge_;
     std::unique_ptr<SimulationRuntime> simulation_;
     std::vector<Runtime*> runtimes_;
     std::unique_ptr<ExecuteExecutor> execute_;

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
 #include <unistd.h>
+#include <algorithm>
 
 #include <boost/json/serialize.hpp>
 #include <cstdlib>
@@ -297,7 +299,10 @@ TEST(Load, NoSecretReachesAnyOutput) {
     shown += boost::json::serialize(show_json(loaded.settings, {}));
     EXPECT_THAT(shown, Not(HasSubstr("hunter2")));
     EXPECT_THAT(shown, HasSubstr("***(from GITHUB_TOKEN)"));
-    EXPECT_EQ(loaded.settings.secret_values().size(), 20U);
+    const auto secrets =
+        std::ranges::count_if(all_settings(), [](const SettingSpec& spec) { return spec.type == Type::kSecret; });
+    EXPECT_GE(secrets, 19);
+    EXPECT_EQ(loaded.settings.secret_values().size(), static_cast<std::size_t>(secrets));
 }
 
 // The samples of the two seed documents, comma lists and plain-http collector included.

@@ -519,6 +519,10 @@ bool ServiceHandle::active() const {
     return job_ && job_->done != nullptr && !state_.expired();
 }
 
+bool ServiceHandle::request_sent() const {
+    return job_ && (job_->unknown || job_->http.request_sent());
+}
+
 ServiceCaller::ServiceCaller(asio::io_context& loop, const Clock& clock, Random& random, Client& client,
                              ServicePolicy policy, ServiceListener* listener)
     : state_(std::make_shared<ServiceState>(loop, clock, random, client, std::move(policy), listener)) {}

@@ -107,6 +107,8 @@ public:
     // After the reader's chunk() said false.
     void resume();
     [[nodiscard]] bool active() const;
+    // As Call::request_sent(), of this try or an earlier one: from then on it may have been acted upon.
+    [[nodiscard]] bool request_sent() const;
 
 private:
     std::weak_ptr<ServiceState> state_;

@@ -237,6 +237,25 @@ Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts
                            {closed("method", {"ping", "version", "list", "pull", "create", "start", "wait", "logs",
                                               "inspect", "stop", "kill", "remove", "rename", "events"}),
                             closed("status", {"success", "refused", "error", "unreachable"})})),
+      code_forge_calls_(registry
+                            .counter(named("code_forge_api_calls_total"), "Requests to Code Forge, by how they ended.",
+                                     {closed("method", {"trigger", "status", "generate", "generate_status"}),
+                                      closed("status", {"success", "error"})})
+                            .create_all()),
+      lambda_invocations_(registry
+                              .counter(named("lambda_invocations_total"),
+                                       "Calls of Lambda functions, by how they ended.",
+                                       {closed("status", {"success", "failed", "timeout"})})
+                              .create_all()),
+      lambda_duration_(registry
+                           .histogram(named("lambda_duration_seconds"), "Length of calls of Lambda functions.", {},
+                                      {0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 900})
+                           .with({})),
+      lambda_billed_(registry
+                         .histogram(named("lambda_billed_duration_seconds"),
+                                    "What AWS bills for calls of Lambda functions.", {},
+                                    {0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 900})
+                         .with({})),
       test_tasks_(registry.counter(
           named("test_tasks_executed_total"), "TEST attempts, by how they ended.",
           {closed("status", {"success", "failed", "timeout", "not_allowed", "simulated", "cancelled"}), suite()})),
@@ -341,6 +360,15 @@ void Metrics::docker_call(std::string_view call, std::string_view status) {
 }
 void Metrics::docker_stage(std::string_view stage, Duration took) {
     docker_duration_.with({stage}).observe(to_seconds(took));
+}
+
+void Metrics::code_forge_call(std::string_view method, std::string_view status) {
+    code_forge_calls_.with({method, status}).add();
+}
+void Metrics::lambda_invocation(std::string_view status, Duration took, std::optional<Duration> billed) {
+    lambda_invocations_.with({status}).add();
+    lambda_duration_.observe(to_seconds(took));
+    if (billed) lambda_billed_.observe(to_seconds(*billed));
 }
 
 void Metrics::set_gauges(const FlowGauges& gauges) {

@@ -40,6 +40,10 @@ public:
     // A call of the Docker engine ("create") and how it ended: success, refused, error, unreachable.
     void docker_call(std::string_view call, std::string_view status);
     void docker_stage(std::string_view stage, Duration took);  // pull, create, run, logs
+    // A request to Code Forge ("generate", "generate_status") and how it ended: success, error.
+    void code_forge_call(std::string_view method, std::string_view status);
+    // A call of a Lambda function is over: success, failed, timeout.
+    void lambda_invocation(std::string_view status, Duration took, std::optional<Duration> billed);
     // What the engine says just before a scrape (or on a timer); any thread.
     void set_gauges(const FlowGauges& gauges);
     void config_reloaded(bool successful) { reload_successful_.set(successful ? 1 : 0); }
@@ -123,6 +127,10 @@ private:
     Family<Counter>& docker_executions_;
     Family<Histogram>& docker_duration_;
     Family<Counter>& docker_calls_;
+    Family<Counter>& code_forge_calls_;
+    Family<Counter>& lambda_invocations_;
+    Histogram& lambda_duration_;
+    Histogram& lambda_billed_;
     std::array<Family<Counter>*, kTaskTypeCount> fallbacks_{};  // null where no name is defined
     Family<Counter>& test_tasks_;
     Family<Histogram>& test_duration_;

@@ -195,6 +195,19 @@ TEST_F(MetricsTest, SimulationAndFallbackAreSeen) {
     EXPECT_EQ(value("worker_agent_execute_fallback_total{reason=\"unavailable\"}"), "1.0");
 }
 
+TEST_F(MetricsTest, CallsOfLambdaAndCodeForge) {
+    metrics_.lambda_invocation("success", 2s, 1500ms);
+    metrics_.lambda_invocation("timeout", 3s, std::nullopt);
+    EXPECT_EQ(value("worker_agent_lambda_invocations_total{status=\"success\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_lambda_invocations_total{status=\"failed\"}"), "0.0");
+    EXPECT_EQ(value("worker_agent_lambda_duration_seconds_sum"), "5.0");
+    EXPECT_EQ(value("worker_agent_lambda_billed_duration_seconds_sum"), "1.5");
+    EXPECT_EQ(value("worker_agent_lambda_billed_duration_seconds_count"), "1.0");
+    metrics_.code_forge_call("generate_status", "error");
+    EXPECT_EQ(value("worker_agent_code_forge_api_calls_total{method=\"generate_status\",status=\"error\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_code_forge_api_calls_total{method=\"trigger\",status=\"success\"}"), "0.0");
+}
+
 TEST_F(MetricsTest, TestsAreCountedBySuite) {
     AttemptReport report;
     report.success = true;
