@@ -652,8 +652,8 @@ void Source::answered(bool yes, MonoTime asked) {
     if (std::exchange(connected_, yes) != yes) parts_.listener.connected(yes);
     if (yes) return silence_.answered();
     // While there are partitions their session decides: made anew, this member would lose what it is working on.
-    if (silence_.failed(asked, parts_.clock.now()) && partitions_.empty() && !closed_ &&
-        parts_.retirement.pending() < kMostRetired)
+    if (!partitions_.empty() || closed_ || parts_.retirement.pending() >= kMostRetired) return;
+    if (silence_.failed(asked, parts_.clock.now()))
         rejoin("the brokers have not answered for some time", Severity::kWarning);
 }
 
