@@ -18,7 +18,6 @@ constexpr Duration kLookAgain = std::chrono::minutes(1);
 constexpr std::size_t kMaxLookedBack = 200'000;
 constexpr std::size_t kMaxDetail = 200;
 constexpr Duration kSchemaPatience = std::chrono::seconds(10);
-constexpr std::size_t kMostRetired = 16;  // clients that do not end keep their threads and memory
 constexpr Duration kLookBackPatience = std::chrono::seconds(30);
 
 std::string_view bytes_of(const void* data, std::size_t size) {
@@ -106,7 +105,7 @@ void ResultsReader::renew() {
 // A client that knows no brokers any more would read nothing for ever.
 void ResultsReader::heard(bool answer, MonoTime asked) {
     if (answer) return silence_.answered();
-    if (!silence_.failed(asked, clock_.now()) || retirement_.pending() >= kMostRetired) return;
+    if (!silence_.failed(asked, clock_.now()) || retirement_.full()) return;
     listener_.log(Severity::kWarning, "results_reader_made_anew", "the brokers have not answered for some time");
     // What asked is a part of what is made anew.
     boost::asio::post(loop_, [this, alive = std::weak_ptr<bool>(alive_)] {

@@ -18,10 +18,13 @@ public:
     [[nodiscard]] std::shared_ptr<Client> share(std::unique_ptr<Client> client);
     // Those that are not destroyed yet.
     [[nodiscard]] std::size_t pending() const;
+    // So many do not end, each with its threads and memory, that no client should be made in another's place.
+    [[nodiscard]] bool full() const { return pending() >= kMost; }
     // Waits for them, for `limit` at most. How many are left: their threads go on until the process ends.
     [[nodiscard]] std::size_t close(Duration limit);
 
 private:
+    static constexpr std::size_t kMost = 16;
     struct State;
     static std::shared_ptr<State> make_state();
     static void destroy(const std::shared_ptr<State>& state, std::unique_ptr<Client> client);

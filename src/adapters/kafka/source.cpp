@@ -24,8 +24,6 @@ std::string_view bytes_of(const void* data, std::size_t size) {
     return data == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(data), size);
 }
 
-constexpr std::size_t kMostRetired = 16;  // clients that do not end keep their threads and memory
-
 }  // namespace
 
 Result<std::unique_ptr<Source>> Source::make(Parts parts) {
@@ -652,7 +650,7 @@ void Source::answered(bool yes, MonoTime asked) {
     if (std::exchange(connected_, yes) != yes) parts_.listener.connected(yes);
     if (yes) return silence_.answered();
     // While there are partitions their session decides: made anew, this member would lose what it is working on.
-    if (!partitions_.empty() || closed_ || parts_.retirement.pending() >= kMostRetired) return;
+    if (!partitions_.empty() || closed_ || parts_.retirement.full()) return;
     if (silence_.failed(asked, parts_.clock.now()))
         rejoin("the brokers have not answered for some time", Severity::kWarning);
 }
