@@ -15,7 +15,6 @@ import os
 import pathlib
 import re
 import secrets
-import shlex
 import shutil
 import signal
 import socket
@@ -35,6 +34,9 @@ _spec.loader.exec_module(e2e)
 children, processes_with, read_bytes = e2e.children, e2e.processes_with, e2e.read_bytes
 give_time = e2e.wait_until  # whether it came true or not is looked at afterwards
 
+sys.path.append(str(HERE.parent / "peers"))
+from real_peer import Peer
+
 try:
     import confluent_kafka
     from confluent_kafka import admin as kafka_admin
@@ -45,7 +47,6 @@ except ImportError as missing:  # run with the python that tests/cluster/prepare
 
 BINARY = e2e.BINARY
 _LIBC = ctypes.CDLL(None)
-START_SECONDS = 300  # a peer that has to be fetched first
 
 
 def wait_until(condition, limit=60.0, every=0.05):
@@ -57,64 +58,6 @@ def wait_until(condition, limit=60.0, every=0.05):
 
 
 # ---------------------------------------------------------------- peers
-
-
-class Peer:
-    """A real server of tests/peers, an instance of its own. `settings` go to its start script."""
-
-    def __init__(self, name, **settings):
-        self.name = name
-        self.folder = HERE.parent / "peers" / name
-        self.instance = f"test-{os.getpid()}-{secrets.token_hex(3)}"
-        self.settings = {key: str(value) for key, value in settings.items()}
-        self.values = {}
-
-    def start(self):
-        """Starts it, or says its address again. The first time it cannot be had skips the test."""
-        started = self._script("start")
-        if started.returncode != 0:
-            reason = " ".join(started.stderr.split())[-300:]
-            if self.values:
-                raise AssertionError(f"{self.name} did not start again: {reason}")
-            self.close()
-            raise unittest.SkipTest(f"{self.name} cannot be had here: {reason}")
-        for line in started.stdout.splitlines():
-            if line.startswith("export "):
-                key, value = shlex.split(line)[1].split("=", 1)
-                self.values[key] = value
-        return self
-
-    def stop(self):
-        """In good order; port and data stay for the next start."""
-        self._script("stop")
-
-    def kill(self):
-        os.kill(self.pid(), signal.SIGKILL)
-
-    def freeze(self):
-        os.kill(self.pid(), signal.SIGSTOP)
-
-    def thaw(self):
-        os.kill(self.pid(), signal.SIGCONT)
-
-    def pid(self):
-        return next(int(value) for key, value in self.values.items() if key.endswith("_PID"))
-
-    def close(self):
-        self._script("stop", "--purge")
-
-    def __getitem__(self, key):
-        return self.values[key]
-
-    def _script(self, script, *arguments):
-        environment = {key: value for key, value in os.environ.items()
-                       if not key.startswith(("KAFKA_", "REDIS_", "SCHEMA_REGISTRY_", "JAEGER_"))}
-        environment.update(self.settings, WA_PEER_OWNER=str(os.getpid()))
-        try:
-            return subprocess.run([str(self.folder / script), self.instance, *arguments], env=environment, text=True,
-                                  capture_output=True, stdin=subprocess.DEVNULL, timeout=START_SECONDS)
-        except subprocess.TimeoutExpired as late:
-            return subprocess.CompletedProcess(late.cmd, 1, "", f"{script} took longer than {START_SECONDS} s")
 
 
 _ASK_COMMITTED = """

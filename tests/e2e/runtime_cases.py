@@ -5,62 +5,16 @@ docker_test.py. Cases that need something which a back-end does not have (`Backe
 """
 
 import json
-import os
 import pathlib
 import secrets
-import shlex
-import signal
-import subprocess
+import sys
 import time
 import unittest
 
 from harness import Worker, wait_until
 
-PEERS = pathlib.Path(__file__).resolve().parent.parent / "peers"
-START_SECONDS = 300  # a peer that has to be fetched first
-
-
-class Peer:
-    """A real server of tests/peers, an instance of its own. The first time it cannot be had skips the test, by name."""
-
-    def __init__(self, name, **settings):
-        self.name, self.settings, self.values = name, settings, {}
-        self.instance = f"e2e-{os.getpid()}-{secrets.token_hex(2)}"
-
-    def script(self, script, *arguments):
-        environment = {**os.environ, **self.settings, "WA_PEER_OWNER": str(os.getpid())}
-        try:
-            return subprocess.run([str(PEERS / self.name / script), self.instance, *arguments], env=environment, text=True,
-                                  capture_output=True, stdin=subprocess.DEVNULL, timeout=START_SECONDS)
-        except subprocess.TimeoutExpired as late:
-            return subprocess.CompletedProcess(late.cmd, 1, "", f"{script} took longer than {START_SECONDS} s")
-
-    def start(self):
-        started = self.script("start")
-        if started.returncode != 0:
-            reason = " ".join(started.stderr.split())[-300:]
-            if self.values:
-                raise AssertionError(f"{self.name} did not start again: {reason}")
-            self.close()
-            raise unittest.SkipTest(f"{self.name} cannot be had here: {reason}")
-        for line in started.stdout.splitlines():
-            if line.startswith("export "):
-                key, value = shlex.split(line)[1].split("=", 1)
-                self.values[key] = value
-        return self
-
-    def stop(self):
-        self.script("stop")
-
-    def pid(self):
-        return next(int(value) for key, value in self.values.items() if key.endswith("_PID"))
-
-    def kill(self):
-        os.kill(self.pid(), signal.SIGKILL)
-        wait_until(lambda: not pathlib.Path(f"/proc/{self.pid()}/exe").exists(), 20)
-
-    def close(self):
-        self.script("stop", "--purge")
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
+from real_peer import Peer  # for those who derive a back-end
 
 
 class Backend:
