@@ -92,7 +92,16 @@ private:
     std::size_t take_body(std::string_view bytes);
     void head_complete();
     Result<void> set_tls(TlsOptions tls, TlsFiles& files);
-    Result<void> set_file(CURLoption option, const std::string& path, TlsFiles& files);
+    // `pem`, or the file when that is empty.
+    Result<void> set_pem(CURLoption option, const std::string& pem, const std::string& path, TlsFiles& files);
+    // The options of a server's TLS and of a proxy's differ in their names only.
+    struct PemOptions {
+        CURLoption path;
+        CURLoption authority;
+        CURLoption certificate;
+        CURLoption key;
+    };
+    Result<void> set_pems(const PemOptions& options, const TlsOptions& tls, TlsFiles& files);
     Result<void> set_headers(const std::string& user_agent);
     Result<void> set_proxy(const TransferSettings& settings, TlsFiles& files);
     void set_method();
