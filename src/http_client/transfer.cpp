@@ -95,7 +95,7 @@ Transfer::Transfer(asio::io_context& loop, std::weak_ptr<Core> core, Request req
 
 Transfer::~Transfer() = default;
 
-Result<void> Transfer::set_up(CURL* handle, const TransferSettings& settings, TlsFiles& files,
+Result<void> Transfer::set_up(CURL* handle, const TransferSettings& settings, KeptFiles& files,
                               std::optional<Duration> remaining, const std::vector<std::string>& forgotten) {
     easy = handle;
     max_header_bytes_ = settings.max_header_bytes;
@@ -138,7 +138,7 @@ Result<void> Transfer::set_up(CURL* handle, const TransferSettings& settings, Tl
     return {};
 }
 
-Result<void> Transfer::set_proxy(const TransferSettings& settings, TlsFiles& files) {
+Result<void> Transfer::set_proxy(const TransferSettings& settings, KeptFiles& files) {
     if (!by_proxy) {
         curl_easy_setopt(easy, CURLOPT_PROXY, "");  // not what the environment says
         return {};
@@ -253,7 +253,7 @@ Result<void> Transfer::set_headers(const std::string& user_agent) {
     return {};
 }
 
-Result<void> Transfer::set_pem(CURLoption option, const std::string& pem, const std::string& path, TlsFiles& files) {
+Result<void> Transfer::set_pem(CURLoption option, const std::string& pem, const std::string& path, KeptFiles& files) {
     std::shared_ptr<const std::string> file;
     if (pem.empty()) {
         WA_TRY(file, files.read(path));
@@ -270,7 +270,7 @@ Result<void> Transfer::set_pem(CURLoption option, const std::string& pem, const 
     return {};
 }
 
-Result<void> Transfer::set_pems(const PemOptions& options, const TlsOptions& tls, TlsFiles& files) {
+Result<void> Transfer::set_pems(const PemOptions& options, const TlsOptions& tls, KeptFiles& files) {
     if (!tls.ca_pem.empty() || !tls.ca_file.empty()) {
         curl_easy_setopt(easy, options.path, static_cast<char*>(nullptr));  // nothing but these are trusted
         WA_CHECKED(set_pem(options.authority, tls.ca_pem, tls.ca_file, files));
@@ -283,7 +283,7 @@ Result<void> Transfer::set_pems(const PemOptions& options, const TlsOptions& tls
                    own_key ? tls.client_key : tls.client_cert, files);
 }
 
-Result<void> Transfer::set_tls(TlsOptions tls, TlsFiles& files) {
+Result<void> Transfer::set_tls(TlsOptions tls, KeptFiles& files) {
     if (!own_origin_) {
         tls.client_cert.clear();
         tls.client_cert_pem.clear();
