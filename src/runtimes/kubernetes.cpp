@@ -73,8 +73,10 @@ void KubernetesRuntime::leave(Duration limit, std::function<void()> done) {
     keeper_.close(limit, std::move(done));
 }
 
-// What the account may do is asked for anew whenever the server was away.
+// What the account may do is asked for anew whenever the server was away. Its version is told to anybody: whether the
+// account is known, only a question about its rights shows.
 void KubernetesRuntime::probe() {
+    if (rights_known_) return ask_for_rights(kNeeded.size() - 1);
     probe_call_ = api_.version(options_.probe_limit, [this](const Reply<std::string>& reply) { probed(reply); });
 }
 
@@ -85,11 +87,6 @@ void KubernetesRuntime::probed(const Reply<std::string>& reply) {
         return probe_is_over();
     }
     version_ = reply ? *reply : "a cluster of unknown version";
-    if (rights_known_) {
-        there_ = true;
-        away_.clear();
-        return probe_is_over();
-    }
     lacking_now_.clear();
     ask_for_rights(0);
 }

@@ -238,7 +238,8 @@ Api::Handle Api::get_job(std::string_view name, std::string_view ticket_id, Done
 }
 
 Api::Handle Api::create_job(std::string body, std::string_view ticket_id, Done<JobState> done) {
-    http::ServiceCall asked = request("create_job", "POST", jobs_path() + "?fieldManager=worker-agents", ticket_id);
+    http::ServiceCall asked =
+        request("create_job", "POST", jobs_path() + "?fieldManager=worker-agents&fieldValidation=Strict", ticket_id);
     asked.request.headers.push_back({"Content-Type", "application/json"});
     asked.request.body = std::move(body);
     return send<JobState>("create_job", std::move(asked), std::move(done), parse_job);

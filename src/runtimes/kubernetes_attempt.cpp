@@ -28,6 +28,7 @@ constexpr std::string_view kOrigin = "k8s";
 constexpr std::size_t kShownLineBytes = 400;
 constexpr std::size_t kMostLines = 100;  // of logs of ours
 constexpr std::size_t kWorkDigits = 40;
+constexpr std::size_t kMaxBody = 1U << 20U;
 constexpr int kMostConflicts = 20;
 constexpr int kMostLogTries = 5;
 constexpr int kMostLogLooks = 12;
@@ -290,11 +291,15 @@ void KubernetesRuntime::Attempt::create() {
             ErrorCode::kNotAllowed, Retry::kNever, Fault::kWorker,
             "the worker's account may not " + runtime_.lacking_ + " in the namespace " + runtime_.options_.name_space));
     }
+    std::string body = kubernetes::job_body(task_, runtime_.options_.rules, marks());
+    if (body.size() > kMaxBody) {
+        return refuse(error(ErrorCode::kLimitExceeded, Retry::kNever, Fault::kInput,
+                            "its command and variables are more than 1 MiB, which is too much for a Job"));
+    }
     if (auto noted = keeper_.note(ticket_id_); !noted) return refuse(std::move(noted).error());
     stage_ = Stage::kCreate;
     stage_began_ = runtime_.clock_.now();
-    call_ = api_.create_job(kubernetes::job_body(task_, runtime_.options_.rules, marks()), ticket_id_,
-                            [this](Reply<JobState> reply) { created(std::move(reply)); });
+    call_ = api_.create_job(std::move(body), ticket_id_, [this](Reply<JobState> reply) { created(std::move(reply)); });
 }
 
 void KubernetesRuntime::Attempt::created(Reply<JobState> reply) {
@@ -639,6 +644,12 @@ void KubernetesRuntime::Attempt::read_log(bool follow) {
 }
 
 bool KubernetesRuntime::Attempt::take_log(std::string_view bytes) {
+    // What a node says in place of a log that it does not have, with status 200.
+    static constexpr std::string_view kNoLog = "unable to retrieve container logs for ";
+    if (log_is_final_ && log_bytes_ == 0 && bytes.starts_with(kNoLog)) {
+        log_lacks_ = clip(bytes, kShownLineBytes);
+        return true;
+    }
     log_bytes_ += bytes.size();
     if (output_.take(TaskLogStream::kStdout, bytes)) return true;
     constexpr Duration kBreath = milliseconds(20);
@@ -652,6 +663,7 @@ void KubernetesRuntime::Attempt::resume_log() {
 
 void KubernetesRuntime::Attempt::log_ended(const Reply<Nothing>& reply) {
     if (reply) {
+        if (!log_lacks_.empty()) return log_broken(log_lacks_);
         log_complete_ = stage_ == Stage::kCollect;
         if (stage_ == Stage::kCollect) return collected();
         // It ends with its container: the watch says so soon. If not, it broke off.
@@ -695,7 +707,7 @@ void KubernetesRuntime::Attempt::ended() {
     if (!ran_ || !pod_) return collected();
     if (log_pod_.empty()) log_pod_ = pod_->name;
     log_tries_ = 0;
-    log_bytes_before_ = log_bytes_;
+    log_bytes_before_ = 0;
     // A pod that is gone has no log any more: what was followed is all there is. Of one that is there it is read to its
     // end, unless its beginning may be gone.
     const bool follows = log_call_.active();
@@ -707,6 +719,7 @@ void KubernetesRuntime::Attempt::ended() {
         return log_refused_ ? void() : collected();
     }
     log_is_final_ = true;
+    log_bytes_ = 0;
     log_call_ = {};
     after(look_timer_, kLogLook, &Attempt::log_is_late);
     read_log(false);

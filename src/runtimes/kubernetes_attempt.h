@@ -149,6 +149,7 @@ private:
     bool log_complete_ = false;
     bool log_refused_ = false;
     bool log_is_final_ = false;  // read after the end
+    std::string log_lacks_;      // what the node says in place of a log
     int log_tries_ = 0;
     std::uint64_t log_bytes_ = 0;
     std::uint64_t log_bytes_before_ = 0;
