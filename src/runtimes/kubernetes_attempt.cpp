@@ -637,6 +637,7 @@ void KubernetesRuntime::Attempt::read_log(bool follow) {
         say("the output was read again after a lost connection; some of it may be missing or repeated");
     }
     output_.read_again();
+    log_ended_ = false;
     http::StreamReader reader;
     reader.chunk = [this](std::string_view bytes) { return take_log(bytes); };
     log_call_ = api_.logs(log_pod_, follow, ticket_id_, std::move(reader),
@@ -664,6 +665,7 @@ void KubernetesRuntime::Attempt::resume_log() {
 void KubernetesRuntime::Attempt::log_ended(const Reply<Nothing>& reply) {
     if (reply) {
         if (!log_lacks_.empty()) return log_broken(log_lacks_);
+        log_ended_ = true;
         log_complete_ = stage_ == Stage::kCollect;
         if (stage_ == Stage::kCollect) return collected();
         // It ends with its container: the watch says so soon. If not, it broke off.
@@ -678,7 +680,7 @@ void KubernetesRuntime::Attempt::log_ended(const Reply<Nothing>& reply) {
 
 void KubernetesRuntime::Attempt::read_log_again() {
     if (log_call_.active() || log_complete_ || log_refused_) return;
-    if (stage_ == Stage::kRun) read_log(true);
+    if (stage_ == Stage::kRun || (stage_ == Stage::kStop && !pod_gone_)) read_log(true);
     if (stage_ == Stage::kCollect) read_log(false);
 }
 
@@ -715,8 +717,8 @@ void KubernetesRuntime::Attempt::ended() {
     if (follows && (!readable || output_.seen() > kKeptByNode))
         return after(log_timer_, kFollowedLog, &Attempt::log_is_late);
     if (!readable) {
-        if (log_bytes_ == 0) log_broken("the pod is gone");
-        return log_refused_ ? void() : collected();
+        if (log_bytes_ == 0 && !log_ended_ && !log_refused_) return log_broken("the pod is gone");
+        return collected();
     }
     log_is_final_ = true;
     log_bytes_ = 0;

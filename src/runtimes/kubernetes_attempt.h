@@ -147,6 +147,7 @@ private:
 
     std::string log_pod_;  // whose log is read
     bool log_complete_ = false;
+    bool log_ended_ = false;  // the stream of it, by itself
     bool log_refused_ = false;
     bool log_is_final_ = false;  // read after the end
     std::string log_lacks_;      // what the node says in place of a log
