@@ -30,6 +30,7 @@ public:
         std::function<void(WatchEvent::Type, const boost::json::object&)> changed;
         std::function<void()> listed;            // after all objects of a list were told as kAdded
         std::function<void(const Error&)> lost;  // it cannot be had at present
+        std::function<bool()> wanted;            // asked before each list and watch; false: it rests
     };
     ObjectWatch(boost::asio::io_context& loop, const Clock& clock, Api& api, Kind kind, std::string selector,
                 Duration retry_wait, Events events);
@@ -39,7 +40,7 @@ public:
 
     void begin();
     void end();
-    [[nodiscard]] bool is_running() const { return running_; }
+    [[nodiscard]] bool is_listing() const { return listing_; }  // what changed() tells comes from a list
 
 private:
     void list(const std::string& next);
@@ -50,7 +51,6 @@ private:
     void again_after(Duration wait, bool anew);
     [[nodiscard]] Duration growing_wait();
 
-    boost::asio::io_context& loop_;
     const Clock& clock_;
     Api& api_;
     Kind kind_;
@@ -58,6 +58,7 @@ private:
     Duration retry_wait_;
     Events events_;
     bool running_ = false;
+    bool listing_ = false;
     std::string version_;
     bool forgotten_ = false;  // a new list is needed
     int failures_ = 0;
