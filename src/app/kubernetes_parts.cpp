@@ -106,7 +106,8 @@ std::string kubernetes_fix(const config::Settings& settings, const KubernetesRun
     if (now.available)
         return "give its account a Role in the namespace " + settings.text("K8S_JOBS_NAMESPACE") +
                " that allows it (docs/how-to/run-on-kubernetes.md has one)";
-    if (now.reason == Unavailable::kDisabled) return "correct K8S_JOBS_KUBECONFIG_PATH or what else is named";
+    if (!runtime.fix().empty()) return runtime.fix();
+    if (now.reason == Unavailable::kDisabled) return "correct what is named";
     return "see that the API server can be reached from here, and that the account is known to it: kubectl version";
 }
 
