@@ -32,7 +32,7 @@ class Engine(http.client.HTTPConnection):
 
 class Docker(Backend):
     runtime = "docker"
-    has = {"image", "memory_limit", "adoption", "engine_stop"}
+    has = {"image", "memory_limit", "adoption", "engine_away", "engine_stop"}
 
     def start(self):
         self.peer = Peer("docker").start()
