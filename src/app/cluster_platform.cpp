@@ -334,6 +334,10 @@ void ClusterPlatform::introduce(const std::vector<TaskType>& types, const std::s
     services_->introduce(types, endpoint);
 }
 
+void ClusterPlatform::offer(const std::vector<std::string>& runtimes) {
+    services_->offer(runtimes);
+}
+
 TicketLeases* ClusterPlatform::leases() {
     return services_->leases();
 }

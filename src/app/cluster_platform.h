@@ -46,6 +46,7 @@ public:
     [[nodiscard]] std::vector<FlowObserver*> observers() override;
     void adapt(EngineOptions& options) const override;
     void introduce(const std::vector<TaskType>& types, const std::string& endpoint) override;
+    void offer(const std::vector<std::string>& runtimes) override;
     Result<void> begin() override;
     void draining(bool yes) override;
     void leave(std::function<void()> done) override;

@@ -257,8 +257,7 @@ Result<void> ClusterServices::open_redis() {
     return {};
 }
 
-void ClusterServices::introduce(const std::vector<TaskType>& types, const std::string& endpoint) {
-    if (!registry_) return;
+RegistrationFacts ClusterServices::facts() const {
     const config::Settings& settings = parts_.settings;
     const auto known = [&](std::string_view name) {
         const std::string& text = settings.text(name);
@@ -266,20 +265,32 @@ void ClusterServices::introduce(const std::vector<TaskType>& types, const std::s
     };
     WorkerIdentity identity;
     identity.agent_id = parts_.agent_id;
-    identity.endpoint = endpoint;
-    const std::size_t colon = endpoint.rfind(':');
-    identity.http_port = colon == std::string::npos ? 0 : std::atoi(endpoint.c_str() + colon + 1);
+    identity.endpoint = endpoint_;
+    const std::size_t colon = endpoint_.rfind(':');
+    identity.http_port = colon == std::string::npos ? 0 : std::atoi(endpoint_.c_str() + colon + 1);
     identity.grpc_port = static_cast<int>(settings.integer("GRPC_PORT"));
     identity.max_concurrent_tasks = static_cast<std::size_t>(settings.integer("MAX_CONCURRENT_TASKS"));
     identity.capabilities = settings.list("CAPABILITIES");
-    identity.task_types = types;
+    identity.task_types = types_;
+    identity.runtimes = runtimes_;
     identity.name_space = settings.text("NAMESPACE");
     identity.cluster = settings.text("CLUSTER");
     identity.version = settings.text("SERVICE_VERSION");
     identity.environment = settings.text("ENVIRONMENT");
     identity.pod_name = known("POD_NAME");
     identity.node_name = known("NODE_NAME");
-    registry_->start(registration_facts(identity), [this] { return telemetry_.telemetry(); });
+    return registration_facts(identity);
+}
+
+void ClusterServices::introduce(const std::vector<TaskType>& types, const std::string& endpoint) {
+    types_ = types;
+    endpoint_ = endpoint;
+    if (registry_) registry_->start(facts(), [this] { return telemetry_.telemetry(); });
+}
+
+void ClusterServices::offer(const std::vector<std::string>& runtimes) {
+    runtimes_ = runtimes;
+    if (registry_) registry_->update(facts());
 }
 
 void ClusterServices::draining(bool yes) {

@@ -42,6 +42,8 @@ public:
 
     // Registers with the Service Registry, and goes on telling that this worker is there.
     void introduce(const std::vector<TaskType>& types, const std::string& endpoint);
+    // The runtimes that can be reached have changed. Also before introduce().
+    void offer(const std::vector<std::string>& runtimes);
     void draining(bool yes);
     // Hands out what waits and deregisters; `done` comes once, within `limit` or a little later.
     void leave(Duration limit, std::function<void()> done);
@@ -63,6 +65,7 @@ private:
     void wait_for_leases(MonoTime until, std::function<void()> done);
     Result<void> open_schemas();
     void open_registry();
+    [[nodiscard]] RegistrationFacts facts() const;
 
     const PlatformParts& parts_;
     observability::PlatformMetrics& metrics_;
@@ -79,6 +82,9 @@ private:
     std::unique_ptr<GrpcRegistry> registry_;
     std::unique_ptr<RedisTicketLeases> leases_;
     TelemetryWindow telemetry_;
+    std::vector<TaskType> types_;
+    std::string endpoint_;
+    std::vector<std::string> runtimes_;
     boost::asio::steady_timer leaving_;
 };
 

@@ -40,8 +40,8 @@ docker::TaskRules task_rules(const config::Settings& settings) {
     return rules;
 }
 
-docker::KeeperOptions keeper_options(const DockerSurroundings& around) {
-    docker::KeeperOptions keeper;
+KeeperOptions keeper_options(const DockerSurroundings& around) {
+    KeeperOptions keeper;
     const std::string instance = around.platform.instance();
     const std::string pool = around.platform.pool();
     keeper.worker = instance.empty() ? around.own_id : instance;
@@ -50,14 +50,14 @@ docker::KeeperOptions keeper_options(const DockerSurroundings& around) {
     keeper.remove_ended = around.settings.flag("DOCKER_CLEANUP_CONTAINERS");
     keeper.unknown_is_gone = pool.empty();
     keeper.standing = [in_hand = around.in_hand, &platform = around.platform](std::string_view ticket_id) {
-        if (in_hand(ticket_id)) return docker::TicketStanding::kOpen;
+        if (in_hand(ticket_id)) return TicketStanding::kOpen;
         switch (platform.standing(ticket_id)) {
-            case DependencyState::kUnknown: return docker::TicketStanding::kUnknown;
-            case DependencyState::kOpen: return docker::TicketStanding::kOpen;
+            case DependencyState::kUnknown: return TicketStanding::kUnknown;
+            case DependencyState::kOpen: return TicketStanding::kOpen;
             case DependencyState::kCompleted:
             case DependencyState::kFailed: break;
         }
-        return docker::TicketStanding::kEnded;
+        return TicketStanding::kEnded;
     };
     keeper.on_swept = [&metrics = around.metrics, &log = around.log](std::size_t count) {
         metrics.orphans_removed("docker", count);

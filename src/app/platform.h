@@ -75,6 +75,8 @@ public:
     virtual void adapt(EngineOptions& options) const = 0;
     // Which types are served, where the HTTP API listens: told to those who ask for workers. Before begin().
     virtual void introduce(const std::vector<TaskType>& /*types*/, const std::string& /*endpoint*/) {}
+    // The runtimes of EXECUTE that can be reached have changed.
+    virtual void offer(const std::vector<std::string>& /*runtimes*/) {}
     // From here tickets come.
     virtual Result<void> begin() = 0;
     virtual void draining(bool /*yes*/) {}

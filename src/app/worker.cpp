@@ -485,6 +485,7 @@ Result<void> Worker::serve() {
     api_background_ = std::move(routers.background);
     const net::Endpoints& at = server_->endpoints();
     const std::string outside = at.host.empty() || at.host == "0.0.0.0" ? host_name() : at.host;
+    note_states();
     platform_->introduce(task_types_, "http://" + outside + ":" + std::to_string(at.port));
     const std::string host = at.host.empty() || at.host == "0.0.0.0" ? "127.0.0.1" : at.host;
     boost::json::object endpoints{{"http", "http://" + host + ":" + std::to_string(at.port)},
@@ -706,6 +707,15 @@ void Worker::note_states() {
     states.push_back({"code_forge", forge.available, forge.available ? code_forge_place(settings_) : forge.detail,
                       forge.available ? std::string() : code_forge_fix(settings_, forge),
                       code_forge_wanted(settings_)});
+    std::vector<std::string> offered;
+    if (local_->availability().available) offered.emplace_back("local");
+    for (const RuntimeState& state : states) {
+        if (state.available) offered.push_back(state.name);
+    }
+    if (offered != offered_) {
+        offered_ = std::move(offered);
+        platform_->offer(offered_);
+    }
     const std::lock_guard lock(isolation_mutex_);
     isolation_ = local_->isolation();
     runtime_states_ = std::move(states);

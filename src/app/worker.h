@@ -114,6 +114,7 @@ private:
     std::mutex isolation_mutex_;
     IsolationReport isolation_;                 // for the API's threads
     std::vector<RuntimeState> runtime_states_;  // the same
+    std::vector<std::string> offered_;          // runtimes, as told to those who look for workers
 
     std::optional<StateDir> state_;
     std::unique_ptr<observability::Log> log_;

@@ -22,6 +22,8 @@ struct RegistrationFacts {
     std::string name_space;
     std::string cluster;
     std::string version;
+
+    friend bool operator==(const RegistrationFacts&, const RegistrationFacts&) = default;
 };
 
 struct RegistryTelemetry {
@@ -45,6 +47,10 @@ public:
     virtual ~Registry() = default;
     // Once. `telemetry` is asked at each heartbeat, on the loop.
     virtual void start(RegistrationFacts facts, std::function<RegistryTelemetry()> telemetry) = 0;
+    // What others find the worker by has changed. Told by a registration anew (the protocol has no other way), not more
+    // often than the adapter's pause allows; the worker stays registered meanwhile. Facts that are the same are
+    // nothing.
+    virtual void update(RegistrationFacts facts) = 0;
     // While draining the worker is shown as DEGRADED. Told at once, and again with each heartbeat.
     virtual void set_draining(bool draining) = 0;
     // Ends heartbeats and leaves the registry. `done` is called once, later, on the loop: with success also when the

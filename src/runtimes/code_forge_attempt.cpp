@@ -7,8 +7,8 @@
 #include "core/codec/json_write.h"
 #include "core/codec/text.h"
 #include "http_client/url.h"
-#include "runtimes/docker_keeper.h"
 #include "runtimes/stop_error.h"
+#include "runtimes/work_keeper.h"
 
 namespace wa {
 
@@ -80,7 +80,7 @@ void CodeForgeRuntime::Attempt::begin() {
     auto task = code_forge::parse_task(*context_.ticket);
     if (!task) return refuse(std::move(task).error());
     task_ = std::move(*task);
-    work_ = docker::hash_of(context_.ticket->plan_id + '\0' + context_.ticket->task_id + '\0' + task_.body);
+    work_ = hash_of(context_.ticket->plan_id + '\0' + context_.ticket->task_id + '\0' + task_.body);
     set_limit();
     if (runtime_.logs_ != nullptr) log_ = runtime_.logs_->open(context_.ticket->ticket_id, context_.number);
     if (!adopt()) post();

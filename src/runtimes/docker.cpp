@@ -19,7 +19,8 @@ DockerRuntime::DockerRuntime(boost::asio::io_context& loop, const Clock& clock, 
       logs_(logs),
       options_(std::move(options)),
       api_(client, options_.api),
-      keeper_(loop, clock, api_, options_.keeper),
+      place_(api_, options_.keeper.worker, options_.keeper.domain),
+      keeper_(loop, clock, place_, "docker", "container", options_.keeper),
       probe_timer_(loop) {}
 
 DockerRuntime::~DockerRuntime() = default;

@@ -1,6 +1,7 @@
 // The runtime "docker": the ticket's command in a container of a Docker engine (contract/executors.md 6.4).
 //
-// One container per attempt, with a deterministic name and labels (docker_keeper.h says whose it is and when it goes).
+// One container per attempt, with a deterministic name and labels (docker_place.h says whose it is, work_keeper.h
+// when it goes).
 // An attempt first looks for what is there of its ticket: what still runs, or has ended and was not reported, is
 // adopted by whoever may (options.keeper.domain). Work runs on when this worker goes away, if options.detachable says
 // so.
@@ -25,9 +26,10 @@
 #include "ports/runtime.h"
 #include "ports/task_log.h"
 #include "runtimes/docker_api.h"
-#include "runtimes/docker_keeper.h"
+#include "runtimes/docker_place.h"
 #include "runtimes/docker_task.h"
 #include "runtimes/registry_auth.h"
+#include "runtimes/work_keeper.h"
 
 namespace wa {
 
@@ -36,7 +38,7 @@ struct DockerOptions {
     docker::ApiOptions api;     // DOCKER_BASE_URL, DOCKER_VERIFY_SSL, DOCKER_CERT_PATH
     std::string misconfigured;  // why it can never be used; empty = it can
     docker::TaskRules rules;
-    docker::KeeperOptions keeper;
+    KeeperOptions keeper;
     RegistryAuth auth;                                  // DOCKER_AUTH_CONFIG
     bool detachable = true;                             // containers are left running when this worker leaves
     Duration timeout = std::chrono::seconds(600);       // DOCKER_TIMEOUT_SECONDS: upper bound of one attempt
@@ -92,7 +94,8 @@ private:
     TaskLogs* logs_;
     DockerOptions options_;
     docker::Api api_;
-    docker::Keeper keeper_;
+    docker::Place place_;
+    WorkKeeper keeper_;
     bool there_ = false;
     bool version_known_ = false;
     std::string away_ = "it has not answered yet";

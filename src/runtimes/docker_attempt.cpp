@@ -8,6 +8,7 @@
 #include "core/codec/json_write.h"
 #include "core/codec/text.h"
 #include "runtimes/stop_error.h"
+#include "runtimes/work_labels.h"
 
 namespace wa {
 
@@ -16,7 +17,6 @@ using docker::ApiError;
 using docker::ContainerDetail;
 using docker::ContainerState;
 using docker::ContainerSummary;
-using docker::Keeper;
 using docker::PullPolicy;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
@@ -71,6 +71,7 @@ bool is_better(const ContainerSummary& one, const ContainerSummary& other) {
 DockerRuntime::Attempt::Attempt(DockerRuntime& runtime, const AttemptContext& context, RuntimeListener& listener)
     : runtime_(runtime),
       api_(runtime.api_),
+      place_(runtime.place_),
       keeper_(runtime.keeper_),
       context_(context),
       listener_(listener),
@@ -153,8 +154,8 @@ void DockerRuntime::Attempt::begin() {
     if (!task) return refuse(std::move(task).error());
     task_ = std::move(*task);
     mask_ = SecretMask(task_.secrets);
-    work_ = docker::hash_of(context_.ticket->plan_id + '\0' + context_.ticket->task_id + '\0' +
-                            json_text(context_.ticket->parameters));
+    work_ = hash_of(context_.ticket->plan_id + '\0' + context_.ticket->task_id + '\0' +
+                    json_text(context_.ticket->parameters));
     name_ = docker::container_name(options.keeper.domain, ticket_id_, context_.number);
     held_ = keeper_.may_hold(ticket_id_);
     if (runtime_.logs_ != nullptr) log_ = runtime_.logs_->open(ticket_id_, context_.number);
@@ -171,8 +172,8 @@ void DockerRuntime::Attempt::negotiate() {
 }
 
 void DockerRuntime::Attempt::look() {
-    call_ = api_.list({{std::string(docker::kTicketLabel), ticket_id_},
-                       {std::string(docker::kDomainLabel), runtime_.options_.keeper.domain}},
+    call_ = api_.list({{std::string(work_labels::kTicket), ticket_id_},
+                       {std::string(work_labels::kDomain), runtime_.options_.keeper.domain}},
                       [this](Reply<std::vector<ContainerSummary>> reply) { looked(std::move(reply)); });
 }
 
@@ -192,9 +193,9 @@ void DockerRuntime::Attempt::look_failed(ApiError failure) {
 }
 
 bool DockerRuntime::Attempt::is_same_work(const StringMap& labels) const {
-    return label_of(labels, docker::kTicketLabel) == ticket_id_ &&
-           label_of(labels, docker::kDomainLabel) == runtime_.options_.keeper.domain &&
-           label_of(labels, docker::kWorkLabel) == work_;
+    return label_of(labels, work_labels::kTicket) == ticket_id_ &&
+           label_of(labels, work_labels::kDomain) == runtime_.options_.keeper.domain &&
+           label_of(labels, work_labels::kWork) == work_;
 }
 
 void DockerRuntime::Attempt::looked(Reply<std::vector<ContainerSummary>> reply) {
@@ -205,7 +206,7 @@ void DockerRuntime::Attempt::looked(Reply<std::vector<ContainerSummary>> reply) 
         if (docker::is_kept_name(container.name)) continue;
         const bool runs = container.state != ContainerState::kEnded;
         if (keeper_.is_doomed(container.id) || !is_same_work(container.labels)) {
-            if (keeper_.is_ours(container.labels, container.name))
+            if (place_.is_ours(container.labels, container.name))
                 keeper_.remove_now({container.id, container.name, ticket_id_, runs});
             continue;
         }
@@ -213,7 +214,7 @@ void DockerRuntime::Attempt::looked(Reply<std::vector<ContainerSummary>> reply) 
     }
     std::ranges::sort(candidates, is_better);
     for (std::size_t at = 1; at < candidates.size(); ++at) {
-        if (keeper_.is_ours(candidates[at].labels, candidates[at].name))
+        if (place_.is_ours(candidates[at].labels, candidates[at].name))
             keeper_.remove_now({candidates[at].id, candidates[at].name, ticket_id_, true});
     }
     if (!candidates.empty()) return adopt(candidates[0].id, candidates[0].name, candidates[0].labels);
@@ -227,10 +228,10 @@ void DockerRuntime::Attempt::adopt(const std::string& id, const std::string& nam
     id_ = id;
     name_ = name;
     adopted_ = true;
-    report_.attempt.metadata["adopted_from_attempt"] = clip(label_of(labels, docker::kAttemptLabel), 16);
-    say("adopted " + shown() + " of attempt " + clip(label_of(labels, docker::kAttemptLabel), 16));
+    report_.attempt.metadata["adopted_from_attempt"] = clip(label_of(labels, work_labels::kAttempt), 16);
+    say("adopted " + shown() + " of attempt " + clip(label_of(labels, work_labels::kAttempt), 16));
     static_cast<void>(keeper_.note(ticket_id_));  // without it a restart still finds it, while the engine is there
-    if (!keeper_.is_ours(labels, name)) {
+    if (!place_.is_ours(labels, name)) {
         // So that its maker's sweep leaves it alone. When that is refused, nothing is lost but that.
         const std::string ours = docker::adopted_name(name, keeper_.options().worker);
         call_ = api_.rename(id, ours, [this, ours](const Reply<Nothing>& renamed) {
@@ -274,15 +275,15 @@ void DockerRuntime::Attempt::pulled(Reply<Nothing> reply) {
 StringMap DockerRuntime::Attempt::labels() const {
     StringMap labels;
     const auto add = [&](std::string_view name, std::string value) { labels[std::string(name)] = std::move(value); };
-    add(docker::kManagedByLabel, std::string(docker::kManagedBy));
-    add(docker::kTicketLabel, ticket_id_);
-    add(docker::kPlanLabel, context_.ticket->plan_id);
-    add(docker::kTaskLabel, context_.ticket->task_id);
-    add(docker::kAttemptLabel, std::to_string(context_.number));
-    add(docker::kWorkerLabel, keeper_.options().worker);
-    add(docker::kDomainLabel, keeper_.options().domain);
-    add(docker::kWorkLabel, work_);
-    add(docker::kDeadlineLabel,
+    add(docker::kManagedByLabel, std::string(work_labels::kManagedBy));
+    add(work_labels::kTicket, ticket_id_);
+    add(work_labels::kPlan, context_.ticket->plan_id);
+    add(work_labels::kTask, context_.ticket->task_id);
+    add(work_labels::kAttempt, std::to_string(context_.number));
+    add(work_labels::kWorker, keeper_.options().worker);
+    add(work_labels::kDomain, keeper_.options().domain);
+    add(work_labels::kWork, work_);
+    add(work_labels::kDeadline,
         std::to_string(runtime_.clock_.wall_now() + std::max<std::int64_t>(0, context_.timeout_ms)));
     return labels;
 }
@@ -335,7 +336,7 @@ void DockerRuntime::Attempt::found_by_name(Reply<ContainerDetail> reply) {
         id_ = reply->id;
         return at(*reply);
     }
-    if (reply && label_of(reply->labels, docker::kTicketLabel) != ticket_id_) {
+    if (reply && label_of(reply->labels, work_labels::kTicket) != ticket_id_) {
         return refuse(error(ErrorCode::kConflict, Retry::kNever, Fault::kService,
                             "the name " + name_ + " is in use by a container that is not this worker's"));
     }
@@ -752,7 +753,7 @@ void DockerRuntime::Attempt::remove() {
         keeper_.forget_note(ticket_id_);
         return finish();
     }
-    Keeper::Doomed container{id_, name_, ticket_id_, false};
+    WorkKeeper::Doomed container{id_, name_, ticket_id_, false};
     if ((!stopped_ && !over_time_) || !keeper_.options().remove_ended) {
         keeper_.remove_when_settled(std::move(container));
         return finish();

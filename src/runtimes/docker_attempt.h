@@ -112,7 +112,8 @@ private:
 
     DockerRuntime& runtime_;
     docker::Api& api_;
-    docker::Keeper& keeper_;
+    docker::Place& place_;
+    WorkKeeper& keeper_;
     AttemptContext context_;
     RuntimeListener& listener_;
     const std::string& ticket_id_;

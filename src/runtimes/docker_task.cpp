@@ -10,7 +10,7 @@
 #include "core/codec/parameters.h"
 #include "core/codec/quantity.h"
 #include "core/codec/text.h"
-#include "runtimes/task_environment.h"
+#include "runtimes/container_task.h"
 
 namespace wa::docker {
 namespace {
@@ -20,97 +20,16 @@ using std::chrono::milliseconds;
 
 constexpr std::uint64_t kNanosPerMilli = 1'000'000;
 constexpr std::size_t kMaxPath = 4096;
-
-Failure not_allowed(std::string field, std::string why, std::string fix = {}) {
-    Error error = make_error(ErrorCode::kNotAllowed, Retry::kNever, Fault::kInput, "docker", std::move(why));
-    error.field = "parameters." + std::move(field);
-    error.fix = std::move(fix);
-    return Failure(std::move(error));
-}
-
-Result<std::vector<std::string>> command_words(const Parameters& parameters) {
-    WA_TRY(const bool shell, parameters.boolean_or("shell", false));
-    std::vector<std::string> words;
-    const auto* raw = parameters.raw("command");
-    if (shell && (raw == nullptr || !raw->is_array())) {
-        WA_TRY(const std::string script, parameters.required_text("command"));
-        words = {"sh", "-c", script, "sh"};
-    } else {
-        WA_TRY(const auto command, parameters.command("command"));
-        if (!command || command->empty()) return parameters.refuse("command", "it is missing");
-        words = *command;
-        if (shell && words.size() != 1) return parameters.refuse("command", "with 'shell' it must be one text");
-        if (shell) words = {"sh", "-c", words.front(), "sh"};
-    }
-    WA_TRY(const auto arguments, parameters.command("args"));
-    if (arguments) words.insert(words.end(), arguments->begin(), arguments->end());
-    return words;
-}
-
-// Never from a ticket, or not to be had here: nothing of that is left out in silence.
-Result<void> refuse_what_is_not_taken(const Parameters& parameters) {
-    static constexpr std::array kNever{"mounts",  "volumes",  "binds",    "privileged",  "devices",
-                                       "cap_add", "pid_mode", "ipc_mode", "security_opt"};
-    for (const char* const key : kNever) {
-        const auto* value = parameters.raw(key);
-        if (value == nullptr || (value->is_bool() && !value->get_bool())) continue;
-        return not_allowed(key, "'" + std::string(key) + "' is never taken from a ticket");
-    }
-    for (const char* const key : {"stdin", "secrets"}) {
-        if (!parameters.has(key)) continue;
-        Error error = make_error(ErrorCode::kUnsupported, Retry::kNever, Fault::kInput, "docker",
-                                 "'" + std::string(key) + "' cannot be given to a container");
-        error.field = "parameters." + std::string(key);
-        error.fix = "use the local runtime, or hand the value over in env_vars (masked when its name says 'secret')";
-        return Failure(std::move(error));
-    }
-    return {};
-}
-
-Result<ImageName> read_image(const Parameters& parameters, const TaskRules& rules) {
-    WA_TRY(const std::string text, parameters.text_or("image", rules.default_image));
-    WA_TRY(ImageName image, parse_image_name(text));
-    const bool allowed = std::ranges::any_of(
-        rules.allowed_images, [&](const std::string& pattern) { return fits_pattern(image.text, pattern); });
-    if (!allowed) {
-        return not_allowed("image", "the image '" + clip(image.text, 200) + "' is not allowed here",
-                           "add it to EXECUTE_ALLOWED_IMAGES");
-    }
-    return image;
-}
-
-bool is_number(std::string_view text) {
-    constexpr std::size_t kMostDigits = 10;
-    return !text.empty() && text.size() <= kMostDigits &&
-           text.find_first_not_of("0123456789") == std::string_view::npos && *parse_whole_number(text) <= 4'294'967'294;
-}
-
-// Names are looked up in the image's own /etc/passwd, where any name may be root: only numbers are sure.
-Result<std::string> read_user(const Parameters& parameters, const TaskRules& rules) {
-    WA_TRY(const std::string user, parameters.text_or("user", rules.user));
-    const std::size_t colon = user.find(':');
-    const std::string uid = user.substr(0, colon);
-    const bool numbers = is_number(uid) && (colon == std::string::npos || is_number(user.substr(colon + 1)));
-    if (rules.allow_root) {
-        constexpr std::size_t kMostBytes = 64;
-        if (!numbers && (user.empty() || user.size() > kMostBytes || user.find_first_of(" \t/\\") != std::string::npos))
-            return parameters.refuse("user", "expected user[:group]");
-        return user;
-    }
-    if (!numbers) return parameters.refuse("user", "expected numbers, uid[:gid]: what a name means is up to the image");
-    if (*parse_whole_number(uid) == 0)
-        return not_allowed("user", "containers do not run as root here", "set DOCKER_ALLOW_ROOT=true");
-    return user;
-}
+constexpr std::string_view kOrigin = "docker";
 
 Result<std::string> read_network(const Parameters& parameters, const TaskRules& rules) {
     WA_TRY(const auto asked, parameters.text("network_mode", kMaxPath));
     const std::string network = asked.value_or(rules.network);
     if (network != "bridge" && network != "none" && network != "host")
-        return not_allowed("network_mode", "'" + clip(network) + "' is no network that a ticket may have",
+        return not_allowed(kOrigin, "network_mode", "'" + clip(network) + "' is no network that a ticket may have",
                            "use bridge or none");
     if (network == "host" && !rules.allow_host_network)
-        return not_allowed("network_mode", "the network of the host is not allowed here",
+        return not_allowed(kOrigin, "network_mode", "the network of the host is not allowed here",
                            "set DOCKER_ALLOW_HOST_NETWORK=true");
     return network;
 }
@@ -131,22 +50,6 @@ Result<void> read_limits(const Parameters& parameters, const TaskRules& rules, T
         task.memory = *bytes;
     }
     return {};
-}
-
-// Within a container the names are the image's business; their form is ours.
-Result<StringMap> read_variables(const Parameters& parameters) {
-    WA_TRY(const auto given, parameters.map({"env_vars", "env"}));
-    StringMap variables = given.value_or(StringMap{});
-    for (const auto& [name, value] : variables) {
-        const bool good = !name.empty() && name.find('=') == std::string::npos &&
-                          std::ranges::all_of(name, [](char c) { return c > ' ' && c < 0x7F; });
-        if (!good) return parameters.refuse("env_vars", "'" + clip(name) + "' is no name of a variable");
-        if (value.find('\0') != std::string::npos)
-            return parameters.refuse("env_vars", "'" + clip(name) + "' holds a NUL character");
-        if (value.size() > kMaxVariableBytes)
-            return parameters.refuse("env_vars", "'" + clip(name) + "' is longer than 32 KiB");
-    }
-    return variables;
 }
 
 json::value text(std::string_view value) {
@@ -195,15 +98,14 @@ std::optional<PullPolicy> parse_pull_policy(std::string_view text) {
 Result<Task> parse_task(const Ticket& ticket, const TaskRules& rules) {
     const Parameters parameters(ticket.parameters);
     Task task;
-    WA_CHECKED(refuse_what_is_not_taken(parameters));
-    WA_TRY(task.words, command_words(parameters));
-    WA_TRY(task.image, read_image(parameters, rules));
-    WA_TRY(task.variables, read_variables(parameters));
-    WA_TRY(const auto folder, parameters.text("working_dir", kMaxPath));
-    task.working_dir = folder.value_or("");
-    if (folder && !folder->starts_with('/'))
-        return parameters.refuse("working_dir", "expected a path inside the container that begins with '/'");
-    WA_TRY(task.user, read_user(parameters, rules));
+    const ContainerRules common{kOrigin,    rules.allowed_images, rules.default_image,
+                                rules.user, rules.allow_root,     "set DOCKER_ALLOW_ROOT=true"};
+    WA_CHECKED(refuse_what_is_not_taken(parameters, kOrigin));
+    WA_TRY(task.words, read_container_command(parameters));
+    WA_TRY(task.image, read_image(parameters, common));
+    WA_TRY(task.variables, read_container_variables(parameters));
+    WA_TRY(task.working_dir, read_container_folder(parameters));
+    WA_TRY(task.user, read_container_user(parameters, common));
     WA_TRY(task.network, read_network(parameters, rules));
     WA_CHECKED(read_limits(parameters, rules, task));
     WA_TRY(const auto pull, parameters.word("pull_policy", {"missing", "always", "never"}));

@@ -13,7 +13,6 @@ namespace {
 
 namespace json = boost::json;
 using namespace std::chrono_literals;  // NOLINT: tests
-using docker::TicketStanding;
 using docker::testing::FakeEngine;
 using docker::testing::frame;
 using http::testing::Reaction;

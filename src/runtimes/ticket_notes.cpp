@@ -8,7 +8,7 @@
 #include <iterator>
 
 #include "process/fd.h"
-#include "runtimes/docker_keeper.h"
+#include "runtimes/work_keeper.h"
 
 namespace wa {
 namespace {
@@ -58,7 +58,7 @@ Result<void> TicketNotes::prepare() {
 }
 
 Result<void> TicketNotes::write(std::string_view ticket_id, std::string_view text) {
-    const std::string name = docker::hash_of(ticket_id);
+    const std::string name = hash_of(ticket_id);
     if (text.size() > kMaxBytes || (notes_.size() >= kMost && !notes_.contains(name)))
         return fail(ErrorCode::kLimitExceeded, "notes",
                     "there are too many notes about tickets, or this one is too long");
@@ -82,7 +82,7 @@ Result<void> TicketNotes::write(std::string_view ticket_id, std::string_view tex
 
 std::optional<std::string> TicketNotes::read(std::string_view ticket_id) const {
     if (notes_.empty()) return std::nullopt;
-    const auto found = notes_.find(docker::hash_of(ticket_id));
+    const auto found = notes_.find(hash_of(ticket_id));
     if (found == notes_.end()) return std::nullopt;
     return found->second;
 }
@@ -93,7 +93,7 @@ bool TicketNotes::has(std::string_view ticket_id) const {
 
 void TicketNotes::forget(std::string_view ticket_id) {
     if (notes_.empty()) return;
-    const std::string name = docker::hash_of(ticket_id);
+    const std::string name = hash_of(ticket_id);
     if (notes_.erase(name) == 0 || folder_.empty()) return;
     std::error_code ignored;  // one that stays is looked at again at the next start
     fs::remove(folder_ + "/" + name, ignored);

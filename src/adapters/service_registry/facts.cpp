@@ -27,6 +27,11 @@ RegistrationFacts registration_facts(const WorkerIdentity& identity) {
         add_once(facts.capabilities, lower(to_string(type)));
         types += (types.empty() ? "" : ",") + std::string(to_string(type));
     }
+    std::string runtimes;
+    for (const std::string& runtime : identity.runtimes) {
+        add_once(facts.capabilities, "runtime:" + runtime);
+        runtimes += (runtimes.empty() ? "" : ",") + runtime;
+    }
     const bool by_pod = !identity.pod_namespace.empty() && identity.pod_namespace != "default";
     facts.name_space = by_pod ? identity.pod_namespace : identity.name_space;
     facts.cluster = identity.cluster;
@@ -40,6 +45,7 @@ RegistrationFacts registration_facts(const WorkerIdentity& identity) {
     put("grpc_port", std::to_string(identity.grpc_port));
     put("max_concurrent_tasks", std::to_string(identity.max_concurrent_tasks));
     put("task_types", types);
+    put("runtimes", runtimes);
     put("environment", identity.environment);
     put("pod_name", identity.pod_name);
     put("node_name", identity.node_name);

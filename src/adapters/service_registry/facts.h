@@ -18,6 +18,7 @@ struct WorkerIdentity {
     std::size_t max_concurrent_tasks = 0;
     std::vector<std::string> capabilities;  // CAPABILITIES
     std::vector<TaskType> task_types;       // that are served
+    std::vector<std::string> runtimes;      // of EXECUTE, that can be reached now
     std::string name_space;                 // NAMESPACE
     std::string pod_namespace;              // POD_NAMESPACE; wins unless empty or "default"
     std::string cluster;
@@ -28,8 +29,8 @@ struct WorkerIdentity {
     std::string security_level;  // the registry's filter; empty = not told
 };
 
-// Capabilities are those of the settings and the task types in lower case, each once. Empty values are left out of the
-// metadata.
+// Capabilities are those of the settings, the task types in lower case and "runtime:<name>" for each runtime, each
+// once; metadata.runtimes has the names. Empty values are left out of the metadata.
 [[nodiscard]] RegistrationFacts registration_facts(const WorkerIdentity& identity);
 
 }  // namespace wa

@@ -31,6 +31,17 @@ TEST(RegistrationFacts, HoldBothVocabulariesOnce) {
     EXPECT_EQ(facts.name_space, "neural-hive-execution");
 }
 
+TEST(RegistrationFacts, NameTheRuntimesThatCanBeReached) {
+    WorkerIdentity identity;
+    identity.capabilities = {"python", "runtime:docker"};
+    identity.runtimes = {"local", "docker"};
+    const RegistrationFacts facts = registration_facts(identity);
+    EXPECT_THAT(facts.capabilities, ElementsAre("python", "runtime:docker", "runtime:local"));
+    EXPECT_EQ(facts.metadata.at("runtimes"), "local,docker");
+    identity.runtimes.clear();
+    EXPECT_FALSE(registration_facts(identity).metadata.contains("runtimes"));
+}
+
 TEST(RegistrationFacts, ThePodsNamespaceWinsUnlessItIsTheDefault) {
     WorkerIdentity identity;
     identity.name_space = "configured";

@@ -68,6 +68,7 @@ public:
           caller_(loop, options_.watch),
           beat_timer_(loop),
           register_timer_(loop),
+          facts_timer_(loop),
           leave_timer_(loop) {}
 
     void start(RegistrationFacts facts, std::function<RegistryTelemetry()> telemetry) {
@@ -77,6 +78,13 @@ public:
         telemetry_ = std::move(telemetry);
         later([this] { try_to_register(); });
         arm_beat(beat_wait());
+    }
+
+    void update(RegistrationFacts facts) {
+        if (facts == facts_) return;
+        facts_ = std::move(facts);
+        // Who is not registered yet says it then; what changes while a registration is under way waits for its end.
+        if (phase_ == Phase::kMember && !agent_id_.empty()) tell_facts();
     }
 
     void set_draining(bool draining) {
@@ -92,6 +100,7 @@ public:
         left_ = std::move(done);
         beat_timer_.cancel();
         register_timer_.cancel();
+        facts_timer_.cancel();
         beat_.cancel();
         // Time for an answer that is on its way is part of the deadline.
         leave_timer_.expires_after(deadline);
@@ -168,6 +177,7 @@ private:
     }
 
     proto::RegisterRequest register_request() {
+        told_ = facts_;
         proto::RegisterRequest request;
         request.set_agent_type(proto::WORKER);
         for (const std::string& capability : facts_.capabilities)
@@ -194,19 +204,34 @@ private:
                                                   "registry",
                                                   called("Register") + ": the answer holds no usable agent id"));
         }
-        const std::string former = std::exchange(former_id_, "");
+        // The one of before failures, or the one that other facts go with.
+        const std::string former = agent_id_.empty() ? std::exchange(former_id_, "") : agent_id_;
         agent_id_ = answer->agent_id();
+        registered_at_ = clock_.now();
         tries_ = 0;
         succeeded();
         listener_.registered(agent_id_, std::exchange(was_registered_, true));
         if (!former.empty()) take_out(former);
         // The registry ignores the telemetry of a registration and begins with a success rate of zero.
         arm_beat(Duration::zero());
+        if (!(told_ == facts_)) tell_facts();
+    }
+
+    // Not at once: what comes and goes would come with a new id each time.
+    void tell_facts() {
+        const Duration since = clock_.now() - registered_at_;
+        facts_timer_.expires_after(std::max<Duration>(options_.facts_pause - since, Duration::zero()));
+        facts_timer_.async_wait(guarded([this] {
+            if (phase_ != Phase::kMember || agent_id_.empty() || told_ == facts_) return;
+            tries_ = 0;
+            try_to_register();
+        }));
     }
 
     void registration_failed(const Error& error) {
         failed(error);
-        listener_.registration_failed(error, tries_, tries_ == options_.registration_tries);
+        // One that is known under its id has not failed to register.
+        listener_.registration_failed(error, tries_, agent_id_.empty() && tries_ == options_.registration_tries);
         // As the contract says: an id whose heartbeats only failed may still be good; the registration goes on anyway.
         register_timer_.expires_after(tries_ < options_.registration_tries ? backoff(tries_)
                                                                            : jittered(options_.longest_backoff));
@@ -357,6 +382,8 @@ private:
     rpc::Channel channel_;
     rpc::Caller caller_;
     RegistrationFacts facts_;
+    RegistrationFacts told_;  // with the last registration
+    MonoTime registered_at_{};
     std::function<RegistryTelemetry()> telemetry_;
     Phase phase_ = Phase::kIdle;
     bool draining_ = false;
@@ -371,6 +398,7 @@ private:
     std::function<void(Result<void>)> left_;
     boost::asio::steady_timer beat_timer_;
     boost::asio::steady_timer register_timer_;
+    boost::asio::steady_timer facts_timer_;
     boost::asio::steady_timer leave_timer_;
     rpc::Call register_;
     rpc::Call beat_;
@@ -386,6 +414,10 @@ GrpcRegistry::~GrpcRegistry() = default;
 
 void GrpcRegistry::start(RegistrationFacts facts, std::function<RegistryTelemetry()> telemetry) {
     impl_->start(std::move(facts), std::move(telemetry));
+}
+
+void GrpcRegistry::update(RegistrationFacts facts) {
+    impl_->update(std::move(facts));
 }
 
 void GrpcRegistry::set_draining(bool draining) {

@@ -6,6 +6,9 @@
 // - Five failed heartbeats in a row mean: register in full.
 // - Every RPC has a deadline; waits are exponential with jitter and never end; heartbeats come with jitter, so that a
 //   thousand workers that were started together do not knock together.
+// - What changes about the worker is told by a registration anew, at most once in a pause; the id of before is taken
+// out
+//   after it, so that the worker is never missing.
 // - Draining is told as telemetry that the registry turns into DEGRADED: its protocol has no word for it, and a
 // heartbeat
 //   carries no status. A registration made meanwhile says draining=true in its metadata.
@@ -35,8 +38,9 @@ struct ServiceRegistryOptions {
     Duration call_timeout = std::chrono::seconds(5);
     Duration first_backoff = std::chrono::seconds(2);
     Duration longest_backoff = std::chrono::seconds(60);
-    std::int32_t registration_tries = 5;           // REGISTRATION_RETRY_MAX_ATTEMPTS; then at the longest backoff
-    std::int32_t failures_until_registration = 5;  // heartbeats
+    Duration facts_pause = std::chrono::seconds(30);  // between registrations because of changed facts
+    std::int32_t registration_tries = 5;              // REGISTRATION_RETRY_MAX_ATTEMPTS; then at the longest backoff
+    std::int32_t failures_until_registration = 5;     // heartbeats
     // A token for the "authorization: Bearer" metadata of each call (JWT-SVID); empty, or an empty text: none. An error
     // is a failure of the call.
     std::function<Result<std::string>()> bearer_token{};
@@ -53,6 +57,7 @@ public:
     GrpcRegistry& operator=(const GrpcRegistry&) = delete;
 
     void start(RegistrationFacts facts, std::function<RegistryTelemetry()> telemetry) override;
+    void update(RegistrationFacts facts) override;
     void set_draining(bool draining) override;
     void deregister(Duration deadline, std::function<void(Result<void>)> done) override;
     [[nodiscard]] RegistryState state() const override;

@@ -223,6 +223,60 @@ TEST_F(GrpcRegistryTest, FiveFailuresInARowMeanToRegisterInFull) {
     EXPECT_EQ(server.agents().begin()->first, notes.ids[1]);
 }
 
+TEST_F(GrpcRegistryTest, ChangedFactsAreToldByARegistrationAnew) {
+    auto options = quick(server.target());
+    options.facts_pause = 50ms;
+    start(options);
+    ASSERT_TRUE(run_until([&] { return notes.count("success") >= 1; }));
+    registry->update(facts());  // nothing new
+    RegistrationFacts more = facts();
+    more.metadata["runtimes"] = "local,docker";
+    registry->update(facts());
+    registry->update(more);
+    EXPECT_TRUE(registry->state().registered);
+    ASSERT_TRUE(run_until([&] { return notes.ids.size() == 2; }));
+    ASSERT_TRUE(run_until([&] { return server.agents().size() == 1; }));
+    EXPECT_EQ(server.agents().begin()->first, notes.ids[1]);
+    EXPECT_EQ(server.agents().begin()->second.registration.metadata().at("runtimes"), "local,docker");
+    EXPECT_EQ(server.calls("Register"), 2);
+    EXPECT_EQ(notes.given_up, 0);
+    EXPECT_EQ(notes.registered_again, 1);
+}
+
+TEST_F(GrpcRegistryTest, FactsThatComeAndGoAreOneRegistrationInAPause) {
+    auto options = quick(server.target());
+    options.facts_pause = 400ms;
+    start(options);
+    ASSERT_TRUE(run_until([&] { return notes.count("success") >= 1; }));
+    for (int turn = 0; turn < 20; ++turn) {
+        RegistrationFacts changed = facts();
+        if (turn % 2 == 0) changed.metadata["runtimes"] = "local";
+        registry->update(changed);
+        run_until([] { return false; }, 5ms);
+    }
+    EXPECT_LE(server.calls("Register"), 2) << "not with each change";
+    run_until([] { return false; }, 600ms);
+    EXPECT_LE(server.calls("Register"), 2) << "and not when it is as before";
+    EXPECT_TRUE(registry->state().registered);
+}
+
+TEST_F(GrpcRegistryTest, ChangedFactsThatAreRefusedLeaveTheWorkerRegistered) {
+    auto options = quick(server.target());
+    options.facts_pause = 10ms;
+    options.registration_tries = 2;
+    start(options);
+    ASSERT_TRUE(run_until([&] { return notes.count("success") >= 1; }));
+    server.refuse("Register", 4, {grpc::StatusCode::INTERNAL, "Erro interno"});
+    RegistrationFacts more = facts();
+    more.metadata["runtimes"] = "docker";
+    registry->update(more);
+    ASSERT_TRUE(run_until([&] { return notes.failures.size() >= 3; }));
+    EXPECT_TRUE(registry->state().registered);
+    EXPECT_EQ(notes.given_up, 0) << "it is registered";
+    ASSERT_TRUE(run_until([&] { return notes.ids.size() == 2; }));
+    ASSERT_TRUE(run_until([&] { return server.agents().size() == 1; }));
+}
+
 TEST_F(GrpcRegistryTest, ARestartOfTheRegistryIsOutlived) {
     start(quick(server.target()));
     ASSERT_TRUE(run_until([&] { return notes.count("success") >= 1; }));

@@ -1,0 +1,903 @@
+#include "runtimes/kubernetes_attempt.h"
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/post.hpp>
+#include <csignal>
+#include <utility>
+
+#include "core/codec/json_write.h"
+#include "core/codec/text.h"
+#include "runtimes/stop_error.h"
+#include "runtimes/work_labels.h"
+
+namespace wa {
+
+namespace asio = boost::asio;
+using kubernetes::ApiError;
+using kubernetes::ContainerPhase;
+using kubernetes::JobState;
+using kubernetes::Page;
+using kubernetes::PodState;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr std::string_view kOrigin = "k8s";
+constexpr std::size_t kShownLineBytes = 400;
+constexpr std::size_t kMostLines = 100;  // of logs of ours
+constexpr std::size_t kWorkDigits = 40;
+constexpr std::size_t kMaxBody = 1U << 20U;
+constexpr int kMostConflicts = 20;
+constexpr int kMostLogTries = 5;
+constexpr int kMostLogLooks = 12;
+constexpr Duration kLogLook = seconds(5);           // an ended pod's output must go on at least so often
+constexpr Duration kFollowedLog = seconds(1);       // one that is followed ends with it
+constexpr Duration kGoneLimit = seconds(20);        // from SIGKILL until the Job must be gone
+constexpr Duration kGuardMargin = seconds(30);      // of the cluster's own deadline, beyond ours
+constexpr std::uint64_t kKeptByNode = 9ULL << 20U;  // kubelets rotate logs at 10 MiB; what is older may be gone
+
+std::string yes_no(bool value) {
+    return value ? "true" : "false";
+}
+
+std::string value_of(const StringMap& map, std::string_view name) {
+    const auto found = map.find(std::string(name));
+    return found == map.end() ? std::string() : found->second;
+}
+
+std::string joined(std::string_view reason, std::string_view message) {
+    if (reason.empty()) return std::string(message);
+    return std::string(reason) + (message.empty() ? "" : ": " + std::string(message));
+}
+
+// Better ones first: what runs, then what has ended; the newest of each.
+bool is_better(const JobState& one, const JobState& other) {
+    if (one.finished() != other.finished()) return !one.finished();
+    return one.created > other.created;
+}
+
+// A container in one of these states waits for somebody to change something.
+bool is_stuck(std::string_view reason) {
+    static constexpr std::array kStuck{
+        "ErrImagePull",         "ImagePullBackOff",    "InvalidImageName",          "ErrImageNeverPull",
+        "ImageInspectError",    "RegistryUnavailable", "SignatureValidationFailed", "CreateContainerConfigError",
+        "CreateContainerError", "RunContainerError",   "CreatePodSandboxError"};
+    return std::ranges::find(kStuck, reason) != kStuck.end();
+}
+
+// No time will help.
+bool is_hopeless(std::string_view reason) {
+    return reason == "InvalidImageName" || reason == "ErrImageNeverPull";
+}
+
+// Another try may find it repaired: a registry may come back, a configuration does not.
+bool is_passing(std::string_view reason) {
+    return !is_hopeless(reason) && reason != "CreateContainerConfigError";
+}
+
+}  // namespace
+
+KubernetesRuntime::Attempt::Attempt(KubernetesRuntime& runtime, const AttemptContext& context,
+                                    RuntimeListener& listener)
+    : runtime_(runtime),
+      api_(runtime.api_),
+      keeper_(runtime.keeper_),
+      context_(context),
+      listener_(listener),
+      ticket_id_(context_.ticket->ticket_id),
+      began_(runtime.clock_.now()),
+      stage_began_(began_),
+      step_timer_(runtime.loop_),
+      limit_timer_(runtime.loop_),
+      wait_timer_(runtime.loop_),
+      place_timer_(runtime.loop_),
+      look_timer_(runtime.loop_),
+      log_timer_(runtime.loop_),
+      patience_timer_(runtime.loop_) {
+    keeper_.attach(ticket_id_);
+}
+
+KubernetesRuntime::Attempt::~Attempt() {
+    keeper_.detach(ticket_id_);
+    if (listens_) runtime_.watch_.leave(name_, *this);
+    output_.close(stage_ == Stage::kEnded ? "" : "left by the worker; its Job is looked for later");
+}
+
+Error KubernetesRuntime::Attempt::error(ErrorCode code, Retry retry, Fault fault, std::string message) const {
+    return make_error(code, retry, fault, std::string(kOrigin), std::move(message));
+}
+
+void KubernetesRuntime::Attempt::after(asio::steady_timer& timer, Duration wait, void (Attempt::*next)()) {
+    timer.expires_after(wait);
+    timer.async_wait([this, next, alive = std::weak_ptr<int>(alive_)](const boost::system::error_code& error) {
+        if (!error && !alive.expired()) (this->*next)();
+    });
+}
+
+// Once more, after a wait that grows.
+void KubernetesRuntime::Attempt::again(void (Attempt::*step)()) {
+    constexpr int kMostDoublings = 5;
+    const Duration wait =
+        std::min<Duration>(seconds(5), runtime_.options_.first_wait * (1 << std::min(tries_++, kMostDoublings)));
+    after(step_timer_, wait, step);
+}
+
+bool KubernetesRuntime::Attempt::out_of_patience() {
+    const MonoTime now = runtime_.clock_.now();
+    if (!lost_since_) lost_since_ = now;
+    return now - *lost_since_ >= runtime_.options_.patience;
+}
+
+void KubernetesRuntime::Attempt::contact() {
+    lost_since_.reset();
+    patience_timer_.cancel();
+    tries_ = 0;
+}
+
+void KubernetesRuntime::Attempt::note_stage(std::string_view stage) {
+    const MonoTime now = runtime_.clock_.now();
+    const Duration took = now - std::exchange(stage_began_, now);
+    if (runtime_.options_.on_stage) runtime_.options_.on_stage(stage, took);
+    report_.attempt.metadata[std::string(stage) + "_seconds"] = seconds_text(took);
+}
+
+std::string KubernetesRuntime::Attempt::shown() const {
+    return "Job " + name_;
+}
+
+void KubernetesRuntime::Attempt::say(std::string line) {
+    if (report_.attempt.logs.size() < kMostLines) report_.attempt.logs.push_back("k8s: " + std::move(line));
+}
+
+// ---- look
+
+void KubernetesRuntime::Attempt::begin() {
+    const KubernetesOptions& options = runtime_.options_;
+    if (!options.enabled || !options.misconfigured.empty()) {
+        const Availability now = runtime_.availability();
+        report_.unavailable = now.reason;
+        return refuse(error(ErrorCode::kUnavailable, Retry::kNever, Fault::kWorker,
+                            "the k8s runtime cannot be used: " + now.detail));
+    }
+    auto task = kubernetes::parse_task(*context_.ticket, options.rules);
+    if (!task) return refuse(std::move(task).error());
+    task_ = std::move(*task);
+    work_ = hash_of(context_.ticket->plan_id + '\0' + context_.ticket->task_id + '\0' +
+                    json_text(context_.ticket->parameters))
+                .substr(0, kWorkDigits);
+    name_ = kubernetes::job_name(options.keeper.domain, ticket_id_, context_.number);
+    held_ = keeper_.may_hold(ticket_id_);
+    output_.begin(task_.secrets,
+                  runtime_.logs_ != nullptr ? runtime_.logs_->open(ticket_id_, context_.number) : nullptr);
+    look();
+}
+
+void KubernetesRuntime::Attempt::look() {
+    if (stopped_ && !held_) return stop_before_start();
+    const std::string selector =
+        kubernetes::domain_selector(runtime_.options_.keeper.domain) + "," +
+        kubernetes::selector_text({{std::string(work_labels::kTicket), kubernetes::label_value(ticket_id_)}});
+    call_ = api_.list(kubernetes::Kind::kJobs, selector, {}, [this](Reply<Page> reply) { looked(std::move(reply)); });
+}
+
+void KubernetesRuntime::Attempt::look_failed(ApiError failure) {
+    if (!failure.passing()) return refuse(std::move(failure.error));
+    runtime_.unreachable(failure.error.message);
+    runtime_.schedule_probe(runtime_.probe_wait_);
+    if (stopped_ && !held_) return stop_before_start();
+    if (!held_) {
+        report_.unavailable = Unavailable::kUnreachable;
+        return refuse(std::move(failure.error));
+    }
+    // What an earlier attempt began may still run: nothing else may run this ticket until that is known.
+    if (!out_of_patience() || stopped_) return again(&Attempt::look);
+    end_unknown(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                      "an earlier attempt may have a Job, and " + failure.error.message));
+}
+
+bool KubernetesRuntime::Attempt::is_same_work(const JobState& job) const {
+    return kubernetes::ticket_of(job) == ticket_id_ && value_of(job.labels, work_labels::kWork) == work_ &&
+           value_of(job.labels, work_labels::kDomain) == kubernetes::label_value(runtime_.options_.keeper.domain);
+}
+
+void KubernetesRuntime::Attempt::looked(Reply<Page> reply) {
+    if (!reply) return look_failed(std::move(reply).error());
+    contact();
+    std::vector<JobState> candidates;
+    bool going = false;
+    for (const boost::json::object& item : reply->items) {
+        auto job = kubernetes::read_job(item);
+        if (!job || kubernetes::ticket_of(*job) != ticket_id_ ||
+            job->labels.contains(std::string(kubernetes::kKeptLabel)))
+            continue;
+        const bool ours = runtime_.place_.is_ours(*job);
+        if (job->deleting || keeper_.is_doomed(job->uid) || !is_same_work(*job)) {
+            going |= !job->finished() && (ours || job->deleting);
+            if (ours && !job->deleting) keeper_.remove_now({job->uid, job->name, ticket_id_, true});
+            continue;
+        }
+        candidates.push_back(std::move(*job));
+    }
+    // What is on its way out may still run: never two of them.
+    if (going && !stopped_) {
+        if (++conflicts_ <= kMostConflicts) return again(&Attempt::look);
+        return refuse(error(ErrorCode::kConflict, Retry::kAfterBackoff, Fault::kService,
+                            "an earlier Job of this ticket does not go away"));
+    }
+    std::ranges::sort(candidates, is_better);
+    for (std::size_t at = 1; at < candidates.size(); ++at) {
+        if (runtime_.place_.is_ours(candidates[at]))
+            keeper_.remove_now({candidates[at].uid, candidates[at].name, ticket_id_, true});
+    }
+    if (!candidates.empty()) return adopt(std::move(candidates[0]));
+    held_ = false;
+    if (stopped_) return stop_before_start();
+    create();
+}
+
+void KubernetesRuntime::Attempt::adopt(JobState job) {
+    name_ = job.name;
+    adopted_ = true;
+    const std::string from = clip(value_of(job.labels, work_labels::kAttempt), 16);
+    report_.attempt.metadata["adopted_from_attempt"] = from;
+    say("adopted " + shown() + " of attempt " + from);
+    static_cast<void>(keeper_.note(ticket_id_));  // without it a restart still finds it, while the cluster is there
+    if (runtime_.place_.is_ours(job)) return take_up(std::move(job));
+    // So that its maker's sweep leaves it alone. When that is refused, nothing is lost but that.
+    call_ =
+        api_.label_job(name_, {{std::string(work_labels::kWorker), kubernetes::label_value(keeper_.options().worker)}},
+                       ticket_id_, [this, job = std::move(job)](const Reply<Nothing>&) { take_up(job); });
+}
+
+// ---- create
+
+kubernetes::JobMarks KubernetesRuntime::Attempt::marks() const {
+    const KubernetesOptions& options = runtime_.options_;
+    kubernetes::JobMarks marks;
+    marks.name = name_;
+    const auto label = [&](std::string_view name, std::string_view value) {
+        marks.labels[std::string(name)] = kubernetes::label_value(value);
+    };
+    label("app.kubernetes.io/name", "neural-hive-executor");
+    label("app.kubernetes.io/component", "job");
+    label(kubernetes::kManagedByLabel, work_labels::kManagedBy);
+    label("neural-hive.io/job-id", name_);
+    label(work_labels::kTicket, ticket_id_);
+    label(work_labels::kAttempt, std::to_string(context_.number));
+    label(work_labels::kWorker, options.keeper.worker);
+    label(work_labels::kDomain, options.keeper.domain);
+    label(work_labels::kWork, work_);
+    const auto annotation = [&](std::string_view name, std::string value) {
+        marks.annotations[std::string(name)] = std::move(value);
+    };
+    annotation("neural-hive.io/created-by", "execute-executor");
+    annotation(work_labels::kTicket, ticket_id_);
+    annotation(work_labels::kPlan, context_.ticket->plan_id);
+    annotation(work_labels::kTask, context_.ticket->task_id);
+    annotation(work_labels::kDeadline,
+               std::to_string(runtime_.clock_.wall_now() + std::max<std::int64_t>(0, context_.timeout_ms)));
+    Duration longest = options.schedule_timeout + options.start_timeout + options.timeout;
+    if (context_.timeout_ms > 0) longest = std::min<Duration>(longest, milliseconds(context_.timeout_ms));
+    marks.deadline = std::chrono::ceil<seconds>(longest + options.grace + kGuardMargin);
+    return marks;
+}
+
+void KubernetesRuntime::Attempt::create() {
+    if (stopped_) return stop_before_start();
+    if (!runtime_.lacking_.empty() && !runtime_.lacking_.starts_with("create jobs")) {
+        return refuse(error(
+            ErrorCode::kNotAllowed, Retry::kNever, Fault::kWorker,
+            "the worker's account may not " + runtime_.lacking_ + " in the namespace " + runtime_.options_.name_space));
+    }
+    std::string body = kubernetes::job_body(task_, runtime_.options_.rules, marks());
+    if (body.size() > kMaxBody) {
+        return refuse(error(ErrorCode::kLimitExceeded, Retry::kNever, Fault::kInput,
+                            "its command and variables are more than 1 MiB, which is too much for a Job"));
+    }
+    if (auto noted = keeper_.note(ticket_id_); !noted) return refuse(std::move(noted).error());
+    stage_ = Stage::kCreate;
+    stage_began_ = runtime_.clock_.now();
+    call_ = api_.create_job(std::move(body), ticket_id_, [this](Reply<JobState> reply) { created(std::move(reply)); });
+}
+
+void KubernetesRuntime::Attempt::created(Reply<JobState> reply) {
+    if (reply) {
+        contact();
+        say("made " + shown());
+        return take_up(std::move(*reply));
+    }
+    ApiError failure = std::move(reply).error();
+    if (!failure.is(409) && !failure.passing()) return refuse(std::move(failure.error));
+    // Whether it was made is asked by its name, which nobody else uses.
+    unsure_ = failure.passing();
+    if (failure.passing()) {
+        contact_lost_ = true;
+        lost_why_ = failure.error.message;
+    }
+    look_by_name();
+}
+
+void KubernetesRuntime::Attempt::look_by_name() {
+    call_ = api_.get_job(name_, ticket_id_, [this](Reply<JobState> reply) { found_by_name(std::move(reply)); });
+}
+
+void KubernetesRuntime::Attempt::found_by_name(Reply<JobState> reply) {
+    if (reply && is_same_work(*reply) && !reply->deleting && !keeper_.is_doomed(reply->uid) &&
+        !reply->labels.contains(std::string(kubernetes::kKeptLabel))) {
+        contact();
+        return take_up(std::move(*reply));
+    }
+    if (reply && kubernetes::ticket_of(*reply) != ticket_id_) {
+        return refuse(error(ErrorCode::kConflict, Retry::kNever, Fault::kService,
+                            "the name " + name_ + " is in use by a Job that is not this worker's"));
+    }
+    if (reply) {
+        // One of ours that was reported, or did other work: it goes, and the name is free again.
+        keeper_.remove_now({reply->uid, name_, ticket_id_, true});
+        if (++conflicts_ <= kMostConflicts) return again(&Attempt::create);
+        return refuse(error(ErrorCode::kConflict, Retry::kAfterBackoff, Fault::kService,
+                            "the name " + name_ + " is in use by a Job that cannot be removed"));
+    }
+    if (reply.error().is(404)) {
+        contact();
+        unsure_ = false;
+        if (++conflicts_ <= kMostConflicts) return again(&Attempt::create);
+        return refuse(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                            "the cluster does not make " + shown() + ": " + lost_why_));
+    }
+    if (reply.error().passing() && !out_of_patience()) return again(&Attempt::look_by_name);
+    end_unknown(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                      "whether " + shown() + " was made is not known: " + reply.error().error.message));
+}
+
+// There is a Job: from here on it is watched.
+void KubernetesRuntime::Attempt::take_up(JobState job) {
+    stage_ = Stage::kPending;
+    stage_began_ = runtime_.clock_.now();
+    unsure_ = false;
+    job_ = std::move(job);
+    listens_ = true;
+    runtime_.watch_.listen(name_, *this);
+    after(place_timer_, runtime_.options_.schedule_timeout, &Attempt::schedule_is_late);
+    after(look_timer_, runtime_.options_.second_look, &Attempt::second_look);
+    if (stopped_) return begin_stop();
+    ask_for_pods();
+}
+
+void KubernetesRuntime::Attempt::ask_for_pods() {
+    pods_call_ = api_.pods_of(name_, ticket_id_, [this](const Reply<std::vector<PodState>>& reply) {
+        if (!reply) {
+            asks_for_pods_ = false;
+            return watch_lost(reply.error().error);
+        }
+        contact();
+        bool same = false;
+        for (const PodState& pod : *reply) {
+            same |= pod_ && pod_->uid == pod.uid;
+            if (!pod_ || pod.uid == pod_->uid || pod.created >= pod_->created) pod_ = pod;
+        }
+        if (pod_ && !same && reply->empty()) pod_gone_ = true;
+        at();
+    });
+}
+
+// ---- what is told
+
+void KubernetesRuntime::Attempt::job_seen(const JobState& job) {
+    if (!job_ || job.uid != job_->uid) return;
+    job_ = job;
+    at();
+}
+
+void KubernetesRuntime::Attempt::job_missed() {
+    if (!job_gone_) find_out();
+}
+
+void KubernetesRuntime::Attempt::pod_seen(const PodState& pod) {
+    if (pod_ && pod.uid != pod_->uid && pod.created < pod_->created) return;
+    pod_ = pod;
+    pod_gone_ = false;
+    at();
+}
+
+void KubernetesRuntime::Attempt::pod_gone(const PodState& pod) {
+    if (pod_ && pod.uid != pod_->uid) return;
+    const bool had_ended = pod_ && pod_->terminated();
+    if (!had_ended) pod_ = pod;  // its last word
+    pod_gone_ = true;
+    at();
+}
+
+void KubernetesRuntime::Attempt::watch_lost(const Error& why) {
+    if (stage_ != Stage::kPending && stage_ != Stage::kRun && stage_ != Stage::kStop) return;
+    contact_lost_ = true;
+    lost_why_ = why.message;
+    if (lost_since_) return;
+    lost_since_ = runtime_.clock_.now();
+    after(patience_timer_, runtime_.options_.patience, &Attempt::patience_is_over);
+}
+
+void KubernetesRuntime::Attempt::watch_back() {
+    contact();
+    if (!stopping()) find_out();
+}
+
+void KubernetesRuntime::Attempt::patience_is_over() {
+    if (stage_ == Stage::kStop) return;  // it must end: that is tried for as long as this attempt may
+    end_unknown(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                      "what became of " + shown() + " is not known, it may still run: " + lost_why_));
+}
+
+// ---- run
+
+void KubernetesRuntime::Attempt::find_out() {
+    if (stage_ == Stage::kCollect || stage_ == Stage::kEnded) return;
+    look_call_ = api_.get_job(name_, ticket_id_, [this](Reply<JobState> reply) { found(std::move(reply)); });
+}
+
+void KubernetesRuntime::Attempt::found(Reply<JobState> reply) {
+    if (stage_ == Stage::kCollect || stage_ == Stage::kEnded) return;
+    if (!reply && !reply.error().is(404)) {
+        watch_lost(reply.error().error);
+        return stage_ == Stage::kStop ? again(&Attempt::find_out) : void();
+    }
+    contact();
+    // Gone, or another one under its name.
+    if (!reply || (job_ && reply->uid != job_->uid)) {
+        job_gone_ = true;
+        return at();
+    }
+    job_ = std::move(*reply);
+    if (stage_ == Stage::kStop) return at();
+    ask_for_pods();
+}
+
+void KubernetesRuntime::Attempt::second_look() {
+    if (stage_ != Stage::kPending && stage_ != Stage::kRun && stage_ != Stage::kStop) return;
+    after(look_timer_, runtime_.options_.second_look, &Attempt::second_look);
+    if (!look_call_.active()) find_out();
+}
+
+// Where the Job and its newest pod stand decides what comes next, however we came to know.
+void KubernetesRuntime::Attempt::at() {
+    if (stage_ != Stage::kPending && stage_ != Stage::kRun && stage_ != Stage::kStop) return;
+    const bool has_ended = pod_ && pod_->terminated();
+    if (pod_ && pod_->began) ran_ = true;
+    if (job_gone_) return ended();
+    if (stage_ == Stage::kStop) {
+        // One that had ended before it was told to has an ending of its own.
+        if (has_ended && !pod_->deleting && pod_->began) return ended();
+        return;
+    }
+    const bool is_last = job_->finished() || runtime_.options_.rules.backoff_limit == 0;
+    if (has_ended && !pod_->began && is_last && pod_->end_reason != "ContainerStatusUnknown") {
+        return not_started(error(ErrorCode::kExecutionFailed, Retry::kNever, Fault::kTask,
+                                 "the command was not started: " + joined(pod_->end_reason, pod_->end_message)));
+    }
+    if (has_ended && (pod_->exit_code == 0 || is_last)) return ended();
+    if (pod_ && pod_->failed && is_last) return ended();
+    if (job_->finished()) {
+        // Its pod is asked for once more, then the Job's word is taken.
+        if (std::exchange(asks_for_pods_, true)) return ended();
+        return ask_for_pods();
+    }
+    if (pod_ && pod_->container == ContainerPhase::kRunning && !pod_gone_) return runs();
+    at_waiting();
+}
+
+void KubernetesRuntime::Attempt::at_waiting() {
+    if (!pod_ || stage_ != Stage::kPending) return;
+    if (!pod_->node.empty()) place_timer_.cancel();
+    if (!pod_->unscheduled.empty()) waiting_ = "no node takes its pod: " + pod_->unscheduled;
+    if (!is_stuck(pod_->waiting_reason)) {
+        if (!pod_->waiting_reason.empty()) wait_timer_.cancel();
+        return;
+    }
+    const bool first = waiting_.empty() || !is_stuck(waiting_.substr(0, waiting_.find(':')));
+    // The first word of an image that cannot be had says why; the later one only that it is waited.
+    if (first || !pod_->waiting_message.starts_with("Back-off"))
+        waiting_ = joined(pod_->waiting_reason, pod_->waiting_message);
+    if (is_hopeless(pod_->waiting_reason)) return start_is_late();
+    if (first) after(wait_timer_, runtime_.options_.start_timeout, &Attempt::start_is_late);
+}
+
+void KubernetesRuntime::Attempt::start_is_late() {
+    if (stage_ != Stage::kPending || stopping() || !pod_) return;
+    const bool passing = is_passing(pod_->waiting_reason);
+    hopeless_ = error(
+        pod_->waiting_reason.find("Image") != std::string::npos ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument,
+        passing ? Retry::kAfterBackoff : Retry::kNever, passing ? Fault::kService : Fault::kInput,
+        "its container (" + task_.image.text + ") cannot start: " + waiting_);
+    stop_until_ = runtime_.clock_.now() + seconds(1);
+    begin_stop();
+}
+
+void KubernetesRuntime::Attempt::schedule_is_late() {
+    if (stage_ != Stage::kPending || stopping() || (pod_ && !pod_->node.empty())) return;
+    if (pod_ || job_->suspended) {
+        hopeless_ = error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                          waiting_.empty() ? "its Job is suspended, or no node has looked at its pod" : waiting_);
+        stop_until_ = runtime_.clock_.now() + seconds(1);
+        return begin_stop();
+    }
+    // What keeps the controller from making a pod is said in its events only.
+    call_ = api_.events_of(job_->uid, ticket_id_,
+                           [this](const Reply<std::vector<std::string>>& reply) { events_told(reply); });
+}
+
+void KubernetesRuntime::Attempt::events_told(const Reply<std::vector<std::string>>& reply) {
+    if (stage_ != Stage::kPending || stopping() || pod_) return;
+    std::string why = "the reason is in its events, which this worker's account may not list";
+    if (reply) why = reply->empty() ? "nobody says why" : reply->back();
+    hopeless_ = error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                      "the cluster makes no pod for " + shown() + ": " + why);
+    stop_until_ = runtime_.clock_.now() + seconds(1);
+    begin_stop();
+}
+
+void KubernetesRuntime::Attempt::runs() {
+    if (stage_ == Stage::kPending) {
+        stage_ = Stage::kRun;
+        note_stage("pending");
+        say("pod " + pod_->name + " runs on " + (pod_->node.empty() ? "a node" : pod_->node));
+        wait_timer_.cancel();
+        place_timer_.cancel();
+        waiting_.clear();
+        arm_limit();
+    }
+    if (log_pod_ == pod_->name) return;
+    log_pod_ = pod_->name;
+    read_log(true);
+}
+
+void KubernetesRuntime::Attempt::arm_limit() {
+    Duration own = runtime_.options_.timeout;
+    if (task_.timeout) own = std::min<Duration>(own, *task_.timeout);
+    Duration engine = Duration::max() / 2;
+    if (context_.timeout_ms > 0) engine = milliseconds(context_.timeout_ms);
+    if (context_.deadline != MonoTime{}) engine = std::min(engine, context_.deadline - runtime_.clock_.now());
+    limit_ = std::max<Duration>(std::min(own, engine), milliseconds(1));
+    if (own < engine) after(limit_timer_, limit_, &Attempt::time_is_over);
+}
+
+void KubernetesRuntime::Attempt::time_is_over() {
+    if (stage_ != Stage::kRun || stopping()) return;
+    over_time_ = true;
+    stop_until_ = runtime_.clock_.now() + runtime_.options_.grace;
+    begin_stop();
+}
+
+// ---- stop
+
+void KubernetesRuntime::Attempt::stop(StopReason reason, Duration grace) {
+    const MonoTime until = runtime_.clock_.now() + std::min(grace, runtime_.options_.grace);
+    stop_until_ = stopping() ? std::min(stop_until_, until) : until;
+    if (!stopped_) stopped_ = reason;
+    switch (stage_) {
+        case Stage::kLook:
+            if (held_ || job_) return;  // what is found is stopped then
+            call_ = {};
+            step_timer_.cancel();
+            return stop_before_start();
+        case Stage::kCreate: return;  // its answer decides what there is to stop
+        case Stage::kPending:
+        case Stage::kRun: return begin_stop();
+        case Stage::kStop:
+            after(limit_timer_, std::max<Duration>(stop_until_ - runtime_.clock_.now(), Duration::zero()) + kGoneLimit,
+                  &Attempt::stop_is_late);
+            return stop_pod();
+        case Stage::kCollect:
+        case Stage::kEnded: return;
+    }
+}
+
+// The Job first, so that no other pod is made; it stays until its pods are gone.
+void KubernetesRuntime::Attempt::begin_stop() {
+    if (stage_ != Stage::kStop) {
+        stage_ = Stage::kStop;
+        for (asio::steady_timer* timer : {&limit_timer_, &wait_timer_, &place_timer_, &step_timer_})
+            timer->cancel();
+        const Duration left = std::max<Duration>(stop_until_ - runtime_.clock_.now(), Duration::zero());
+        after(limit_timer_, left + kGoneLimit, &Attempt::stop_is_late);
+    }
+    call_ = api_.delete_job(name_, job_->uid, true, ticket_id_, [this](const Reply<Nothing>& reply) {
+        if (!reply) return again(&Attempt::begin_stop);
+        stop_asked_ = true;
+        stop_pod();
+        find_out();  // without a pod it is gone at once, maybe before the watch was there
+    });
+}
+
+void KubernetesRuntime::Attempt::stop_pod() {
+    if (!stop_asked_ || !pod_ || pod_gone_ || pod_->terminated()) return;
+    const Duration left = std::max<Duration>(stop_until_ - runtime_.clock_.now(), seconds(1));
+    pods_call_ = api_.delete_pod(pod_->name, pod_->uid, left, ticket_id_, [](const Reply<Nothing>&) {});
+}
+
+// A node that does not answer keeps its pods; nobody knows what they do.
+void KubernetesRuntime::Attempt::stop_is_late() {
+    if (stage_ != Stage::kStop) return;
+    say(shown() + " is not gone yet; its removal goes on");
+    report_.attempt.metadata["cleanup"] = "still under way";
+    ended();
+}
+
+// Nothing of the work can have happened.
+void KubernetesRuntime::Attempt::stop_before_start() {
+    refuse(stop_error(stopped_.value_or(StopReason::kTimeout), std::string(kOrigin)));
+}
+
+// ---- output
+
+void KubernetesRuntime::Attempt::read_log(bool follow) {
+    if (output_.seen() > kKeptByNode && follow) {
+        report_.attempt.metadata["output_incomplete"] = "true";
+        say("the output was read again after a lost connection; some of it may be missing or repeated");
+    }
+    output_.read_again();
+    log_ended_ = false;
+    http::StreamReader reader;
+    reader.chunk = [this](std::string_view bytes) { return take_log(bytes); };
+    log_call_ = api_.logs(log_pod_, follow, ticket_id_, std::move(reader),
+                          [this](const Reply<Nothing>& reply) { log_ended(reply); });
+}
+
+bool KubernetesRuntime::Attempt::take_log(std::string_view bytes) {
+    // What a node says in place of a log that it does not have, with status 200.
+    static constexpr std::string_view kNoLog = "unable to retrieve container logs for ";
+    if (log_is_final_ && log_bytes_ == 0 && bytes.starts_with(kNoLog)) {
+        log_lacks_ = clip(bytes, kShownLineBytes);
+        return true;
+    }
+    log_bytes_ += bytes.size();
+    if (output_.take(TaskLogStream::kStdout, bytes)) return true;
+    constexpr Duration kBreath = milliseconds(20);
+    after(log_timer_, kBreath, &Attempt::resume_log);
+    return false;
+}
+
+void KubernetesRuntime::Attempt::resume_log() {
+    log_call_.resume();
+}
+
+void KubernetesRuntime::Attempt::log_ended(const Reply<Nothing>& reply) {
+    if (reply) {
+        if (!log_lacks_.empty()) return log_broken(log_lacks_);
+        log_ended_ = true;
+        log_complete_ = stage_ == Stage::kCollect;
+        if (stage_ == Stage::kCollect) return collected();
+        // It ends with its container: the watch says so soon. If not, it broke off.
+        return after(log_timer_, kFollowedLog, &Attempt::read_log_again);
+    }
+    if (!reply.error().passing() && stage_ == Stage::kCollect) return log_broken(reply.error().error.message);
+    // Broken off. While the pod runs that is tried again for ever, after its end a few times.
+    if (stage_ == Stage::kCollect && ++log_tries_ > kMostLogTries) return log_broken(reply.error().error.message);
+    after(log_timer_, std::min<Duration>(seconds(5), milliseconds(200) * (1 << std::min(log_tries_++, 4))),
+          &Attempt::read_log_again);
+}
+
+void KubernetesRuntime::Attempt::read_log_again() {
+    if (log_call_.active() || log_complete_ || log_refused_) return;
+    if (stage_ == Stage::kRun || (stage_ == Stage::kStop && !pod_gone_)) read_log(true);
+    if (stage_ == Stage::kCollect) read_log(false);
+}
+
+void KubernetesRuntime::Attempt::log_broken(std::string why) {
+    if (std::exchange(log_refused_, true)) return;
+    report_.attempt.metadata["output_incomplete"] = "true";
+    say("its output cannot be read to the end: " + std::move(why));
+    log_call_ = {};
+    collected();
+}
+
+// ---- the end
+
+void KubernetesRuntime::Attempt::ended() {
+    const bool was_running = stage_ == Stage::kRun;
+    stage_ = Stage::kCollect;
+    for (asio::steady_timer* timer :
+         {&step_timer_, &limit_timer_, &wait_timer_, &place_timer_, &look_timer_, &patience_timer_})
+        timer->cancel();
+    call_ = {};
+    look_call_ = {};
+    pods_call_ = {};
+    if (listens_) runtime_.watch_.leave(name_, *this);
+    listens_ = false;
+    note_stage(was_running || ran_ ? "run" : "pending");
+    if (!ran_ || !pod_) return collected();
+    if (log_pod_.empty()) log_pod_ = pod_->name;
+    log_tries_ = 0;
+    log_bytes_before_ = 0;
+    // A pod that is gone has no log any more: what was followed is all there is. Of one that is there it is read to its
+    // end, unless its beginning may be gone.
+    const bool follows = log_call_.active();
+    const bool readable = !pod_gone_ && !job_gone_;
+    if (follows && (!readable || output_.seen() > kKeptByNode))
+        return after(log_timer_, kFollowedLog, &Attempt::log_is_late);
+    if (!readable) {
+        if (log_bytes_ == 0 && !log_ended_ && !log_refused_) return log_broken("the pod is gone");
+        return collected();
+    }
+    log_is_final_ = true;
+    log_bytes_ = 0;
+    log_call_ = {};
+    after(look_timer_, kLogLook, &Attempt::log_is_late);
+    read_log(false);
+}
+
+// Its output may be long, but must go on coming.
+void KubernetesRuntime::Attempt::log_is_late() {
+    if (stage_ != Stage::kCollect) return;
+    if (!log_is_final_) return collected();
+    const bool goes_on = log_bytes_ != log_bytes_before_ && ++log_looks_ <= kMostLogLooks;
+    log_bytes_before_ = log_bytes_;
+    if (!goes_on)
+        return log_broken("it does not end " + seconds_text(kLogLook * (log_looks_ + 1)) + " s after the pod");
+    after(look_timer_, kLogLook, &Attempt::log_is_late);
+}
+
+void KubernetesRuntime::Attempt::collected() {
+    if (stage_ != Stage::kCollect) return;
+    log_timer_.cancel();
+    look_timer_.cancel();
+    log_call_ = {};
+    note_stage("logs");
+    output_.finish();
+    decide();
+}
+
+void KubernetesRuntime::Attempt::decide() {
+    const bool own_end = pod_ && pod_->terminated() && pod_->began && !(stopping() && pod_->deleting);
+    if (own_end && pod_->exit_code >= 0) report_.attempt.exit_code = pod_->exit_code;
+    report_.attempt.error = judge();
+    report_.attempt.success = !report_.attempt.error.has_value();
+    if (report_.attempt.success && !report_.attempt.exit_code) report_.attempt.exit_code = 0;
+    if (hopeless_ && !ran_ && !contact_lost_) report_.work_began = false;
+    const bool later = !stopping() && !job_gone_;
+    if (job_gone_) {
+        keeper_.forget_note(ticket_id_);
+    } else if (later) {
+        keeper_.remove_when_settled({job_->uid, name_, ticket_id_, false});
+    } else {
+        keeper_.remove_now({job_->uid, name_, ticket_id_, true});
+    }
+    if (runtime_.options_.on_stage) runtime_.options_.on_stage("total", runtime_.clock_.now() - began_);
+    finish();
+}
+
+std::optional<Error> KubernetesRuntime::Attempt::judge() const {
+    const bool exit_known = report_.attempt.exit_code.has_value();
+    if (stopping() && !exit_known) {
+        if (over_time_ && !stopped_) {
+            return error(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kLimit,
+                         "timed out after " + seconds_text(limit_) + " s");
+        }
+        if (stopped_) return stop_error(*stopped_, std::string(kOrigin));
+        if (!ran_) return *hopeless_;
+        return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
+                     "it was given up just as it started: " + hopeless_->message);
+    }
+    const bool was_ended = pod_ && pod_->terminated() && (pod_->deleting || !pod_->reason.empty());
+    if (!exit_known || (was_ended && pod_->exit_code != 0)) {
+        if (job_->complete) return std::nullopt;
+        return judge_without_exit();
+    }
+    if (pod_->exit_code == 0) return std::nullopt;
+    return judge_exit();
+}
+
+Error KubernetesRuntime::Attempt::judge_exit() const {
+    const int code = pod_->exit_code;
+    std::string message = "exit code " + std::to_string(code);
+    if (pod_->out_of_memory()) {
+        return error(ErrorCode::kExecutionFailed, Retry::kNever, Fault::kLimit,
+                     "killed because memory ran out: it used all of its " + std::to_string(task_.memory_limit >> 20U) +
+                         " MiB (" + message + ")");
+    }
+    constexpr int kSignal = 128;
+    constexpr int kLastSignal = 64;
+    if (code > kSignal && code <= kSignal + kLastSignal) message += " (signal " + std::to_string(code - kSignal) + ")";
+    if (const std::string line = output_.last_line(kShownLineBytes); !line.empty()) message += ": " + line;
+    if (!pod_->end_message.empty()) message += "; the cluster says: " + pod_->end_message;
+    const Retry retry = task_.retry.includes(code) ? Retry::kAfterBackoff : Retry::kNever;
+    return error(ErrorCode::kExecutionFailed, retry, Fault::kTask, std::move(message));
+}
+
+// Its end is not that of its process: somebody ended it, or nobody knows how it went.
+Error KubernetesRuntime::Attempt::judge_without_exit() const {
+    const auto interrupted = [&](std::string message) {
+        return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService, std::move(message));
+    };
+    if (job_->failed && job_->reason == "DeadlineExceeded") {
+        return error(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kLimit,
+                     "the cluster ended it: " + joined(job_->reason, job_->message));
+    }
+    if (pod_ && pod_->reason == "Evicted" && pod_->message.find("exceeds") != std::string::npos) {
+        return error(ErrorCode::kExecutionFailed, Retry::kNever, Fault::kLimit,
+                     "it used more than it may: " + joined(pod_->reason, pod_->message));
+    }
+    if (pod_ && !pod_->reason.empty()) return interrupted("its pod was ended: " + joined(pod_->reason, pod_->message));
+    if (job_gone_) return interrupted(shown() + " was removed by somebody else before it was seen to end");
+    if (!pod_ || pod_gone_ || pod_->deleting) {
+        return interrupted("the pod of " + shown() + " was removed by somebody else before it was seen to end (" +
+                           joined(job_->reason, job_->message) + ")");
+    }
+    return interrupted("how its process ended is not known: " +
+                       joined(pod_->end_reason.empty() ? job_->reason : pod_->end_reason, job_->message));
+}
+
+void KubernetesRuntime::Attempt::describe() {
+    AttemptReport& attempt = report_.attempt;
+    attempt.runtime = kOrigin;
+    StringMap& facts = attempt.metadata;
+    facts["runtime"] = kOrigin;
+    facts["duration_seconds"] = seconds_text(runtime_.clock_.now() - began_);
+    if (!task_.shown.empty()) attempt.output["command"] = task_.shown;
+    if (task_.image.text.empty()) return;  // it was not even read
+    facts["image"] = task_.image.text;
+    facts["namespace"] = runtime_.options_.name_space;
+    facts["adopted"] = yes_no(adopted_);
+    if (contact_lost_) facts["contact_lost"] = "true";
+    if (!waiting_.empty()) facts["pending_reason"] = waiting_;
+    if (!job_) return;
+    attempt.output["job_name"] = name_;
+    if (pod_) attempt.output["pod_name"] = pod_->name;
+    if (pod_ && !pod_->node.empty()) facts["node"] = pod_->node;
+    if (!report_.work_began) return;
+    if (attempt.exit_code) attempt.output["exit_code"] = std::to_string(*attempt.exit_code);
+    output_.describe(attempt, task_.max_output_bytes, runtime_.options_.result_lines);
+    facts["effective_timeout_seconds"] = seconds_text(limit_);
+    const bool cluster_did = job_->failed && job_->reason == "DeadlineExceeded";
+    facts["timed_out"] = yes_no(over_time_ || stopped_ == StopReason::kTimeout || cluster_did);
+    const bool out_of_memory = pod_ && pod_->out_of_memory();
+    facts["oom_killed"] = yes_no(out_of_memory);
+    if (out_of_memory) facts["limits_reached"] = "memory";
+    if (pod_ && !pod_->image_id.empty()) facts["image_id"] = pod_->image_id;
+}
+
+void KubernetesRuntime::Attempt::not_started(Error why) {
+    report_.attempt.metadata["pending_reason"] = pod_->end_reason;
+    refuse(std::move(why));
+}
+
+void KubernetesRuntime::Attempt::refuse(Error why) {
+    report_.work_began = false;
+    report_.attempt.error = std::move(why);
+    if (job_) {
+        keeper_.remove_now({job_->uid, name_, ticket_id_, true});
+    } else if (!held_ && !unsure_) {
+        keeper_.forget_note(ticket_id_);
+    }
+    finish();
+}
+
+// The Job is left as it is: the next attempt, or the sweep, finds it by its labels.
+void KubernetesRuntime::Attempt::end_unknown(Error why) {
+    report_.attempt.error = std::move(why);
+    report_.attempt.effects.push_back(Effect{"job", name_, "delete_job"});
+    finish();
+}
+
+void KubernetesRuntime::Attempt::finish() {
+    if (stage_ == Stage::kEnded) return;
+    stage_ = Stage::kEnded;
+    for (asio::steady_timer* timer :
+         {&step_timer_, &limit_timer_, &wait_timer_, &place_timer_, &look_timer_, &log_timer_, &patience_timer_})
+        timer->cancel();
+    for (http::ServiceHandle* call : {&call_, &look_call_, &pods_call_, &log_call_})
+        *call = {};
+    if (listens_) runtime_.watch_.leave(name_, *this);
+    listens_ = false;
+    describe();
+    const auto& why = report_.attempt.error;
+    say((why ? why->message : std::string("exit code 0")) + " after " + seconds_text(runtime_.clock_.now() - began_) +
+        " s");
+    output_.close(why && !report_.attempt.exit_code && report_.work_began ? why->message : std::string());
+    asio::post(runtime_.loop_, [this, alive = std::weak_ptr<int>(alive_)] {
+        if (!alive.expired()) listener_.runtime_ended(context_.key, std::move(report_));
+    });
+}
+
+}  // namespace wa
