@@ -18,7 +18,9 @@ PARAMETERS = {"memory_limit", "memory_request", "cpu_limit", "cpu_request", "use
 
 class Kubernetes(Backend):
     runtime = "k8s"
-    has = {"image", "memory_limit", "adoption", "engine_away"}  # pods go on without the API server: see WithoutTheServer
+    has = {"command", "huge_output", "live_log", "stop", "retry", "refusal", "record", "image", "memory_limit", "adoption",
+           "engine_away"}
+    lacks = {"engine_stop": "pods go on without the API server: see WithoutTheServer"}
     merged = True
 
     def start(self):
@@ -47,6 +49,9 @@ class Kubernetes(Backend):
         for key in PARAMETERS & ticket.keys():
             ticket.setdefault("parameters", {})[key] = ticket.pop(key)
         return ticket
+
+    def refused(self):
+        return self.ticket("true", user="3000000000"), {}, "2147483647"  # the API server's bound, not ours
 
     def left(self):
         return self.space.left()
