@@ -12,11 +12,12 @@ import uuid
 
 
 class CodeForge(http.server.ThreadingHTTPServer):
-    """Generates in `takes` seconds. Each of these may be set at any time:
+    """Generates in `takes` seconds; a ticket's parameters may have `takes` and `fails` of their own. Each of these may be
+    set at any time:
 
     unseen      seconds after a POST for which GET knows nothing of it (404)
-    post, get   what happens to the next requests, in order, then as it should be: "503" (it says so itself), "502" (somebody
-                on the way does), "hang", "reset" (after the work), "wrong" (no JSON), "other" (another one's answer),
+    post, get   what happens to the next requests, in order, then as it should be: "503" (it says so itself), "429" (it is
+                too much at once), "502" (somebody on the way fails), "hang", "reset" (after the work), "wrong" (no JSON), "other" (another one's answer),
                 "strange" (a state that nobody knows), "lost" (404 for one that exists), or "fine"
     fails       the error that generations end with
     stuck       generations never end
@@ -29,7 +30,7 @@ class CodeForge(http.server.ThreadingHTTPServer):
     def __init__(self, port=0):
         self.takes, self.unseen, self.fails, self.stuck, self.down = 0.5, 0.0, None, False, False
         self.post, self.get = [], []
-        self.generations, self.posts, self.gets, self.complaints = {}, 0, 0, []
+        self.generations, self.posts, self.gets, self.complaints, self.heard = {}, 0, 0, [], []
         self.lock, self.over = threading.Lock(), threading.Event()
         super().__init__(("127.0.0.1", port), Request)
         self.port = self.server_address[1]
@@ -76,6 +77,8 @@ class Request(http.server.BaseHTTPRequestHandler):
             self.answer(503 if self.server.down else 502, b"<html>nobody there</html>")
         elif way == "503":
             self.answer(503, {"detail": "Redis/MongoDB not available"})
+        elif way == "429":
+            self.answer(429, {"detail": "too many requests"})
         elif way == "hang":
             self.server.over.wait(300)
             self.close_connection = True
@@ -90,6 +93,8 @@ class Request(http.server.BaseHTTPRequestHandler):
 
     def body(self):
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        with self.server.lock:
+            self.server.heard.append(f"{self.path}\n{self.headers}\n{raw.decode('utf-8', 'replace')}")
         try:
             value = json.loads(raw)
         except ValueError:
@@ -113,7 +118,7 @@ class Request(http.server.BaseHTTPRequestHandler):
         for key in sorted(body.keys() - wanted.keys()):
             self.complain(f"'{key}' is not in the contract")
         way = self.way(self.server.post)
-        if self.server.down or way in ("502", "503", "wrong"):
+        if self.server.down or way in ("429", "502", "503", "wrong"):
             with self.server.lock:
                 self.server.posts += 1
             return None if self.is_odd(way) else None
@@ -124,7 +129,8 @@ class Request(http.server.BaseHTTPRequestHandler):
         request_id = str(uuid.uuid4())
         with self.server.lock:
             self.server.posts += 1
-            self.server.generations[request_id] = {**body, "request_id": request_id, "begun": time.monotonic()}
+            self.server.generations[request_id] = {**body, "request_id": request_id, "begun": time.monotonic(),
+                                                   "begun_at": time.time()}
         if self.is_odd(way):  # after the work
             return None
         return self.answer(202, {"request_id": request_id, "status": "queued", "message": "accepted"})
@@ -146,6 +152,8 @@ class Request(http.server.BaseHTTPRequestHandler):
             self.complain("nobody has begun that")
             return self.answer(404, {"detail": "Request not found"})
         age = time.monotonic() - generation["begun"]
+        takes = generation["parameters"].get("takes", self.server.takes)
+        fails = generation["parameters"].get("fails", self.server.fails)
         if way == "lost" or age < self.server.unseen:
             return self.answer(404, {"detail": "Request not found"})
         state = {"request_id": str(uuid.uuid4()) if way == "other" else generation["request_id"], "status": "processing",
@@ -153,11 +161,11 @@ class Request(http.server.BaseHTTPRequestHandler):
                  "updated_at": "None", "code_preview": None}
         if way == "strange":
             state["status"] = "contemplating"
-        elif age < self.server.takes / 2:
+        elif age < takes / 2:
             state["status"] = "queued"
-        elif age >= self.server.takes and not self.server.stuck:
-            if self.server.fails:
-                state.update(status="failed", error=self.server.fails)
+        elif age >= takes and not self.server.stuck:
+            if fails:
+                state.update(status="failed", error=fails)
             else:
                 state.update(status="completed", pipeline_id="pipe-1", artifacts=[
                     {"artifact_id": "a-1", "artifact_type": "CODE", "template_id": generation["template_id"],

@@ -1,4 +1,5 @@
-"""EXECUTE tickets with a template: handed to Code Forge once, and asked about until they have ended."""
+"""EXECUTE tickets with a template: handed to Code Forge once, and asked about until they have ended. The common cases of
+runtimes, and its own."""
 
 import json
 import time
@@ -6,6 +7,81 @@ import unittest
 
 from code_forge import CodeForge
 from harness import Worker, wait_until
+from runtime_cases import Backend, RuntimeTest, conformance
+
+
+class Forge(Backend):
+    """The stand-in. A generation cannot be stopped: what still goes on there is nobody's to remove, and is no left-over."""
+
+    runtime = "code_forge"
+    has = {"retry", "refusal", "record", "adoption", "engine_away"}
+    lacks = {
+        "command": "it generates from templates",
+        "huge_output": "it generates from templates",
+        "live_log": "nothing of a generation is seen before its end",
+        "stop": "it has no call for that",
+        "image": "it generates from templates",
+        "memory_limit": "it generates from templates",
+        "engine_stop": "a generation goes on when it comes back (test_it_is_away_in_the_middle)",
+    }
+
+    def start(self):
+        self.forge = CodeForge()
+
+    def close(self):
+        self.forge.close()
+
+    def settings(self):
+        return {"CODE_FORGE_URL": self.forge.url(), "CODE_FORGE_POLL_INTERVAL_SECONDS": "0.2", "LOCAL_RUNTIME_GRACE_SECONDS": "1"}
+
+    def no_engine(self):
+        return {"CODE_FORGE_URL": "http://127.0.0.1:1"}
+
+    def ticket(self, script, **more):
+        """A template, and a command for where Code Forge is not there."""
+        ticket = super().ticket(script, **more)
+        del ticket["runtime"]
+        ticket["parameters"] = {"template_id": "microservice", **ticket.get("parameters", {})}
+        return ticket
+
+    def work(self, seconds, code=0, **more):
+        ticket = self.ticket("exit 77", **more)
+        ticket["parameters"]["parameters"] = {"takes": seconds, "fails": "it does not compile" if code else None}
+        return ticket
+
+    def passing(self):
+        self.forge.post = ["429"] * 6  # each attempt asks three times
+        return self.work(0.1), "COMPLETED"
+
+    def refused(self):
+        ticket = self.ticket("true")
+        ticket["parameters"]["template_id"] = "no-such-template"
+        return ticket, {}, "unknown template"
+
+    def told(self):
+        return "\n".join(self.forge.heard)
+
+    def begun(self, since):
+        with self.forge.lock:
+            return [one["request_id"] for one in self.forge.generations.values() if one["begun_at"] >= since]
+
+    def running(self):
+        with self.forge.lock:
+            return [one["request_id"] for one in self.forge.generations.values()
+                    if time.monotonic() - one["begun"] < one["parameters"].get("takes", self.forge.takes)]
+
+    def clean(self):
+        with self.forge.lock:
+            complaints = list(self.forge.complaints)
+            self.forge.generations.clear()
+            self.forge.complaints.clear()
+            self.forge.post, self.forge.get = [], []
+        assert complaints == [], complaints
+
+
+@conformance
+class CommonCases(RuntimeTest):
+    backend = Forge()
 
 
 class Generations(unittest.TestCase):
@@ -167,6 +243,17 @@ class Generations(unittest.TestCase):
         ticket, _, facts = self.ended(worker, ticket_id)
         self.assertEqual((ticket["status"], facts["adopted"], self.forge.posts), ("COMPLETED", "true", 1), ticket)
 
+    def test_it_is_away_in_the_middle(self):
+        self.forge.takes = 3
+        worker = self.worker()
+        ticket_id = self.submit(worker)
+        self.assertTrue(wait_until(lambda: self.forge.gets, 20))
+        self.forge.down = True
+        time.sleep(1.5)
+        self.forge.down = False
+        ticket, _, _ = self.ended(worker, ticket_id)
+        self.assertEqual((ticket["status"], ticket["attempts"], self.forge.posts), ("COMPLETED", 1, 1), ticket)
+
     def test_it_is_away(self):
         self.forge.down = True
         worker = self.worker(SIMULATION_POLICY="allow")
@@ -176,6 +263,9 @@ class Generations(unittest.TestCase):
         self.assertEqual(facts.get("simulated"), "true", ticket)
         self.assertIn("code_forge", facts["fallback_reason"])
         self.assertEqual(self.forge.posts, 0)
+
+
+del RuntimeTest  # it would be run too
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ class Engine(http.client.HTTPConnection):
 
 class Docker(Backend):
     runtime = "docker"
-    has = {"image", "memory_limit", "adoption", "engine_stop"}
+    has = {"command", "huge_output", "live_log", "stop", "retry", "refusal", "record", "image", "memory_limit", "adoption",
+           "engine_away", "engine_stop"}
 
     def start(self):
         self.peer = Peer("docker").start()
@@ -59,6 +60,9 @@ class Docker(Backend):
             if key in ticket:
                 ticket.setdefault("parameters", {})[key] = ticket.pop(key)
         return ticket
+
+    def refused(self):
+        return self.ticket("true", network_mode="no-such-network"), {}, "no-such-network"
 
     def ask(self, method, target, body=None):
         return Engine(self.socket).ask(method, target, body)

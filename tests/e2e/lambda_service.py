@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
 import re
 import shlex
 import signal
@@ -45,6 +46,7 @@ class LambdaService(http.server.ThreadingHTTPServer):
     def __init__(self, *how, region="us-east-1", session=None):
         self.how, self.region, self.session = list(how) or ["run"], region, session
         self.calls, self.running, self.lock, self.over = [], [], threading.Lock(), threading.Event()
+        self.called_at = []  # of each of calls, in seconds of the wall clock
         super().__init__(("127.0.0.1", 0), Request)
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -59,7 +61,10 @@ class LambdaService(http.server.ThreadingHTTPServer):
         with self.lock:
             running = list(self.running)
         for process in running:
-            process.send_signal(signal.SIGKILL)
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # its answer is on its way
 
     def close(self):
         self.over.set()
@@ -115,6 +120,7 @@ class Request(http.server.BaseHTTPRequestHandler):
             return self.refuse(404, "ResourceNotFoundException", "Function not found")
         with server.lock:
             server.calls.append((self.path, dict(self.headers), body))
+            server.called_at.append(time.time())
             how = server.how.pop(0) if len(server.how) > 1 else server.how[0]
         if how == "run":
             self.run_function(json.loads(body))
