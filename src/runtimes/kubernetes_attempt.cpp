@@ -215,7 +215,7 @@ void KubernetesRuntime::Attempt::looked(Reply<Page> reply) {
         const bool ours = runtime_.place_.is_ours(*job);
         if (job->deleting || keeper_.is_doomed(job->uid) || !is_same_work(*job)) {
             going |= !job->finished() && (ours || job->deleting);
-            if (ours && !job->deleting) keeper_.remove_now({job->uid, job->name, ticket_id_, true});
+            if (ours && !job->deleting) keeper_.remove_now({job->uid, job->name, ticket_id_, !job->finished()});
             continue;
         }
         candidates.push_back(std::move(*job));

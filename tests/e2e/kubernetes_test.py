@@ -138,7 +138,7 @@ class JobTest(KubernetesTest):
         ticket = self.run_one(self.worker(), self.backend.ticket(script, memory_limit="48Mi", cpu_limit="500m"))
         self.assertEqual(ticket["status"], "COMPLETED", ticket)
         out = self.output(ticket)["stdout"]
-        self.assertRegex(out, r"uid=1000(\(\S+\))? gid=1000")
+        self.assertRegex(out, r"uid=1000(\(\S+\))? gid=1000", ticket)
         self.assertIn(f"\n{48 << 20}\n", out)
         self.assertRegex(out, r"\n50000( 100000)?\n")
         for pattern in (r"CapEff:\s+0{16}\n", r"CapBnd:\s+0{16}\n", r"NoNewPrivs:\s+1\n", r"Seccomp:\s+2\n"):
@@ -215,7 +215,7 @@ class JobTest(KubernetesTest):
 
     def test_output_without_an_end_of_line(self):
         ticket = self.run_one(self.worker(), self.backend.ticket("echo one; printf two"))
-        self.assertEqual(self.output(ticket)["stdout"], "one\ntwo")
+        self.assertEqual(self.output(ticket)["stdout"], "one\ntwo", ticket)
 
     def test_what_a_ticket_may_not_have(self):
         worker = self.worker()
