@@ -31,7 +31,7 @@ protected:
         options_.keeper.domain = "d";
         options_.probe_interval = std::chrono::milliseconds(20);
     }
-    ~KubernetesReachTest() override { fs::remove_all(folder_); }
+    void TearDown() override { fs::remove_all(folder_); }
 
     void put(const std::string& name, const std::string& text) const {
         std::ofstream(folder_ / "new") << text;
