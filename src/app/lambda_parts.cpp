@@ -86,6 +86,7 @@ LambdaOptions lambda_options(const config::Settings& settings, observability::Me
 
 std::string lambda_fix(const config::Settings& settings, const Availability& now) {
     if (!settings.flag("LAMBDA_ENABLED")) return "LAMBDA_ENABLED=true, with keys or a web identity for AWS";
+    if (now.detail.starts_with("OUTBOUND_")) return "correct that setting";
     if (now.reason == Unavailable::kDisabled)
         return "set LAMBDA_ACCESS_KEY and LAMBDA_SECRET_KEY (or AWS's own names, or a web identity)";
     return "see that LAMBDA_ENDPOINT_URL and LAMBDA_REGION are right, and that the endpoint can be reached from here";

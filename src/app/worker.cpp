@@ -313,6 +313,25 @@ ContainerSurroundings Worker::container_surroundings(const std::string& own_id) 
             }};
 }
 
+void Worker::make_clients() {
+    http::ClientOptions client;
+    client.user_agent = "worker-agents/" + std::string(kVersion);
+    client.watch = platform_->calls();
+    http::ClientOptions outside = client;
+    http_ = std::make_unique<http::Client>(loop_, context_.clock, std::move(client));
+    if (auto proxy = outbound_proxy(settings_)) outside.proxy = *std::move(proxy);
+    outside_ = std::make_unique<http::Client>(loop_, context_.clock, std::move(outside));
+    call_metrics_ = std::make_unique<CallMetrics>(*metrics_, *log_);
+}
+
+void Worker::make_lambda() {
+    LambdaOptions options = lambda_options(settings_, *metrics_, *call_metrics_);
+    // Not past a proxy that was asked for.
+    if (const auto proxy = outbound_proxy(settings_); !proxy) options.misconfigured = proxy.error().message;
+    lambda_ = std::make_unique<LambdaRuntime>(loop_, context_.clock, context_.random, *outside_, task_logs_.get(),
+                                              std::move(options));
+}
+
 Result<void> Worker::make_containers() {
     WA_TRY(const std::string token, state_->token(context_.random));
     docker_ = std::make_unique<DockerRuntime>(loop_, context_.clock, *http_, task_logs_.get(),
@@ -331,14 +350,9 @@ Result<void> Worker::make_executors() {
     const SimulationPolicy policy =
         settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
     simulation_ = std::make_unique<SimulationRuntime>(loop_, context_.clock, context_.random, policy);
-    http::ClientOptions client;
-    client.user_agent = "worker-agents/" + std::string(kVersion);
-    client.watch = platform_->calls();
-    http_ = std::make_unique<http::Client>(loop_, context_.clock, std::move(client));
-    call_metrics_ = std::make_unique<CallMetrics>(*metrics_, *log_);
+    make_clients();
     WA_CHECKED(make_containers());
-    lambda_ = std::make_unique<LambdaRuntime>(loop_, context_.clock, context_.random, *http_, task_logs_.get(),
-                                              lambda_options(settings_, *metrics_, *call_metrics_));
+    make_lambda();
     code_forge_ =
         std::make_unique<CodeForgeRuntime>(loop_, context_.clock, context_.random, *http_, task_logs_.get(),
                                            code_forge_options({settings_, *platform_, *metrics_, *call_metrics_,
@@ -367,6 +381,7 @@ void Worker::forget_executors() {
     lambda_.reset();
     code_forge_.reset();
     call_metrics_.reset();
+    outside_.reset();
     http_.reset();
     local_.reset();
     simulation_.reset();

@@ -23,6 +23,7 @@
 #include "app/engine_host.h"
 #include "app/kubernetes_parts.h"
 #include "app/lambda_parts.h"
+#include "app/outbound.h"
 #include "app/platform.h"
 #include "app/state_dir.h"
 #include "cli/command_line.h"
@@ -79,7 +80,9 @@ private:
     void leave();
     Result<void> make_executors();
     [[nodiscard]] ContainerSurroundings container_surroundings(const std::string& own_id);
+    void make_clients();
     Result<void> make_containers();
+    void make_lambda();
     void forget_executors();
     Result<void> serve();
     Result<void> submit_examples();
@@ -131,6 +134,7 @@ private:
     std::unique_ptr<Spawner> spawner_;
     std::unique_ptr<LocalRuntime> local_;
     std::unique_ptr<http::Client> http_;
+    std::unique_ptr<http::Client> outside_;  // services on the internet: by a proxy, where there is one
     std::unique_ptr<CallMetrics> call_metrics_;
     std::unique_ptr<DockerRuntime> docker_;
     std::unique_ptr<KubernetesRuntime> kubernetes_;

@@ -32,6 +32,8 @@ constexpr auto kSettings = std::to_array<SettingSpec>({
     {.name = "WORKER_ENV_FILE", .type = kPath, .part = Part::kGeneral, .help = "file with NAME=value lines, read below the environment"},
     {.name = "WORKER_AGENTS_CONFIG", .type = kPath, .part = Part::kGeneral, .help = "configuration file (also --config)"},
     {.name = "SHUTDOWN_GRACE_SECONDS", .type = kDuration, .part = Part::kEngine, .fallback = "30", .help = "time that running tickets get when the worker drains", .min = 0, .max = 3600, .unit = kSec, .common = true},
+    {.name = "OUTBOUND_PROXY_URL", .type = kSecret, .part = Part::kLambda, .help = "http:// or https:// proxy with its port for calls of services on the internet (AWS); user:password@ is allowed"},
+    {.name = "OUTBOUND_NO_PROXY", .type = kString, .part = Part::kLambda, .help = "hosts that are called without it, as in NO_PROXY: example.org,.example.org,10.0.0.0/8,host:8443"},
 
     // ---- capabilities and concurrency
     {.name = "SUPPORTED_TASK_TYPES", .type = kList, .part = Part::kEngine, .fallback = "BUILD,DEPLOY,TEST,VALIDATE,EXECUTE", .help = "task types that are accepted", .choices = "BUILD|DEPLOY|TEST|VALIDATE|EXECUTE|COMPENSATE|QUERY|TRANSFORM", .required = true},

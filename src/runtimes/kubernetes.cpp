@@ -58,16 +58,17 @@ void KubernetesRuntime::begin(std::function<void()> done) {
     probe();
 }
 
-// Files that cannot be read yet (a token that is being mounted, a kubeconfig that is being written) are looked for
-// again and again; what is wrong with them stays wrong.
+// Files that are not there yet, or say nothing usable, are looked at again and again: somebody will correct them, and
+// until then a ticket that left a Job must not run elsewhere.
 bool KubernetesRuntime::open_access() {
     auto access = kubernetes::Access::open(options_.access);
     fix_ = access ? std::string() : access.error().fix;
     if (!access) {
-        if (access.error().retryable()) {
-            unreachable(access.error().message);
-        } else {
+        const bool nowhere = options_.access.kubeconfig.empty() && !access.error().retryable();
+        if (nowhere) {
             options_.misconfigured = access.error().message;
+        } else {
+            unreachable(access.error().message);
         }
         return false;
     }

@@ -192,7 +192,7 @@ protected:
     AccessTest() : folder_(fs::temp_directory_path() / ("wa-access-" + std::to_string(::getpid()))) {
         fs::create_directories(folder_);
     }
-    ~AccessTest() override { fs::remove_all(folder_); }
+    void TearDown() override { fs::remove_all(folder_); }
 
     [[nodiscard]] std::string file(const std::string& name) const { return (folder_ / name).string(); }
     // As secrets are replaced: a new file in place of the old one.

@@ -31,7 +31,7 @@ protected:
         options_.keeper.domain = "d";
         options_.probe_interval = std::chrono::milliseconds(20);
     }
-    ~KubernetesReachTest() override { fs::remove_all(folder_); }
+    void TearDown() override { fs::remove_all(folder_); }
 
     void put(const std::string& name, const std::string& text) const {
         std::ofstream(folder_ / "new") << text;
@@ -88,11 +88,21 @@ TEST_F(KubernetesReachTest, AKubeconfigThatCannotBeUsed) {
     put("config", config("exec: {command: aws}"));
     begin();
     const Availability now = runtime_->availability();
-    EXPECT_EQ(now.reason, Unavailable::kDisabled);
+    EXPECT_EQ(now.reason, Unavailable::kUnreachable);
     EXPECT_THAT(now.detail, HasSubstr("exec plug-in"));
     EXPECT_THAT(runtime_->fix(), HasSubstr("service account"));
-    http::testing::run_for(loop_, std::chrono::milliseconds(100));
     EXPECT_TRUE(server_.seen().empty());
+    put("config", config("token: t"));
+    EXPECT_TRUE(becomes_available());
+}
+
+TEST_F(KubernetesReachTest, NoClusterIsNamed) {
+    options_.access = {};
+    begin();
+    EXPECT_EQ(runtime_->availability().reason, Unavailable::kDisabled);
+    EXPECT_THAT(runtime_->fix(), HasSubstr("K8S_JOBS_KUBECONFIG_PATH"));
+    http::testing::run_for(loop_, std::chrono::milliseconds(100));
+    EXPECT_EQ(runtime_->availability().reason, Unavailable::kDisabled);
 }
 
 TEST_F(KubernetesReachTest, AServerThatIsBackAndATokenThatIsReplaced) {

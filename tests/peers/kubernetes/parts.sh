@@ -42,7 +42,8 @@ take_node() {
       echo "$other"
     } 7>>"$node_file")
     [ -n "$other" ] || return 0
-    if ! (D=$other; runs containerd || runs kubelet); then
+    # Whose lock is held is on its way up, or down.
+    if ! (D=$other; runs containerd || runs kubelet) && flock -n "$other/lock" true; then
       WA_PEERS_DIR=${other%/kubernetes/*} "$here/stop" "${other##*/}" 9>&- || die "what is left of the cluster in $other could not be cleared away"
       continue
     fi
