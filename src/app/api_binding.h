@@ -30,7 +30,7 @@ struct RuntimeState {
     std::string name;
     bool available = false;
     std::string detail;   // what it is, or why it cannot be used
-    std::string fix;      // when it cannot
+    std::string fix;      // when it cannot, or not all of it
     bool wanted = false;  // switched on
 };
 

@@ -14,8 +14,9 @@ struct CodeForgeSurroundings {
     const config::Settings& settings;
     Platform& platform;
     observability::Metrics& metrics;
-    std::string state_path;  // for notes
-    bool scratch = false;    // the state folder is not kept
+    http::ServiceListener& listener;  // told of calls; outlives the runtime
+    std::string state_path;           // for notes
+    bool scratch = false;             // the state folder is not kept
 };
 
 // Never fails: what cannot be used is in `misconfigured`, and shown where runtimes are shown. On one machine an address

@@ -64,7 +64,8 @@ std::string lambda_place(const config::Settings& settings) {
     return parsed ? parsed->shown : "LAMBDA_ENDPOINT_URL cannot be read";
 }
 
-LambdaOptions lambda_options(const config::Settings& settings, observability::Metrics& metrics) {
+LambdaOptions lambda_options(const config::Settings& settings, observability::Metrics& metrics,
+                             http::ServiceListener& listener) {
     LambdaOptions options;
     options.enabled = settings.flag("LAMBDA_ENABLED");
     options.region = settings.text("LAMBDA_REGION");
@@ -76,6 +77,7 @@ LambdaOptions lambda_options(const config::Settings& settings, observability::Me
     find_credentials(settings, options);
     if (auto url = http::parse_url(options.endpoint); !url)
         options.misconfigured = "LAMBDA_ENDPOINT_URL: " + url.error().message;
+    options.listener = &listener;
     options.on_invocation = [&metrics](std::string_view status, Duration took, std::optional<Duration> billed) {
         metrics.lambda_invocation(status, took, billed);
     };

@@ -9,8 +9,10 @@
 
 namespace wa::app {
 
-// Never fails: what cannot be used is in `misconfigured`, and shown where runtimes are shown.
-[[nodiscard]] LambdaOptions lambda_options(const config::Settings& settings, observability::Metrics& metrics);
+// Never fails: what cannot be used is in `misconfigured`, and shown where runtimes are shown. `listener` is told of
+// calls, and must outlive the runtime.
+[[nodiscard]] LambdaOptions lambda_options(const config::Settings& settings, observability::Metrics& metrics,
+                                           http::ServiceListener& listener);
 
 // Where functions are called, for people: "https://lambda.us-east-1.amazonaws.com".
 [[nodiscard]] std::string lambda_place(const config::Settings& settings);

@@ -147,7 +147,13 @@ int Worker::run() {
         if (status) say_isolation(*status);
         lambda_->begin();
         code_forge_->begin();
-        docker_->begin([this] { begin(); });
+        // Tickets run when both have said whether they are there, or have had their time to.
+        const auto waiting = std::make_shared<int>(2);
+        const auto begun = [this, waiting] {
+            if (--*waiting == 0) begin();
+        };
+        docker_->begin(begun);
+        kubernetes_->begin(begun);
     });
     every_tenth_second();
     loop_.run();
@@ -294,24 +300,26 @@ TestOptions Worker::test_options() const {
     return options;
 }
 
-Result<void> Worker::make_docker() {
-    http::ClientOptions client;
-    client.user_agent = "worker-agents/" + std::string(kVersion);
-    client.watch = platform_->calls();
-    http_ = std::make_unique<http::Client>(loop_, context_.clock, std::move(client));
+ContainerSurroundings Worker::container_surroundings(const std::string& own_id) {
+    return {settings_,
+            *platform_,
+            *metrics_,
+            *log_,
+            own_id,
+            state_->path().string(),
+            context_.state_dir.empty(),
+            [this](std::string_view ticket_id) {
+                return host_ && host_->engine() != nullptr && host_->engine()->explain(ticket_id).has_value();
+            }};
+}
+
+Result<void> Worker::make_containers() {
     WA_TRY(const std::string token, state_->token(context_.random));
-    DockerSurroundings around{settings_,
-                              *platform_,
-                              *metrics_,
-                              *log_,
-                              uuid5("docker:" + token),
-                              state_->path().string(),
-                              context_.state_dir.empty(),
-                              [this](std::string_view ticket_id) {
-                                  return host_ && host_->engine() != nullptr &&
-                                         host_->engine()->explain(ticket_id).has_value();
-                              }};
-    docker_ = std::make_unique<DockerRuntime>(loop_, context_.clock, *http_, task_logs_.get(), docker_options(around));
+    docker_ = std::make_unique<DockerRuntime>(loop_, context_.clock, *http_, task_logs_.get(),
+                                              docker_options(container_surroundings(uuid5("docker:" + token))));
+    kubernetes_ = std::make_unique<KubernetesRuntime>(
+        loop_, context_.clock, context_.random, *http_, task_logs_.get(),
+        kubernetes_options(container_surroundings(uuid5("k8s:" + token)), *call_metrics_));
     return {};
 }
 
@@ -323,13 +331,19 @@ Result<void> Worker::make_executors() {
     const SimulationPolicy policy =
         settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
     simulation_ = std::make_unique<SimulationRuntime>(loop_, context_.clock, context_.random, policy);
-    WA_CHECKED(make_docker());
+    http::ClientOptions client;
+    client.user_agent = "worker-agents/" + std::string(kVersion);
+    client.watch = platform_->calls();
+    http_ = std::make_unique<http::Client>(loop_, context_.clock, std::move(client));
+    call_metrics_ = std::make_unique<CallMetrics>(*metrics_, *log_);
+    WA_CHECKED(make_containers());
     lambda_ = std::make_unique<LambdaRuntime>(loop_, context_.clock, context_.random, *http_, task_logs_.get(),
-                                              lambda_options(settings_, *metrics_));
-    code_forge_ = std::make_unique<CodeForgeRuntime>(
-        loop_, context_.clock, context_.random, *http_, task_logs_.get(),
-        code_forge_options({settings_, *platform_, *metrics_, state_->path().string(), context_.state_dir.empty()}));
-    runtimes_ = {local_.get(), docker_.get(), lambda_.get(), code_forge_.get(), simulation_.get()};
+                                              lambda_options(settings_, *metrics_, *call_metrics_));
+    code_forge_ =
+        std::make_unique<CodeForgeRuntime>(loop_, context_.clock, context_.random, *http_, task_logs_.get(),
+                                           code_forge_options({settings_, *platform_, *metrics_, *call_metrics_,
+                                                               state_->path().string(), context_.state_dir.empty()}));
+    runtimes_ = {local_.get(), docker_.get(), kubernetes_.get(), lambda_.get(), code_forge_.get(), simulation_.get()};
     ExecuteOptions execute;
     execute.runtimes.default_runtime = settings_.text("DEFAULT_RUNTIME");
     execute.runtimes.chain = settings_.list("RUNTIME_FALLBACK_CHAIN");
@@ -349,8 +363,10 @@ void Worker::forget_executors() {
     test_reports_.reset();
     runtimes_.clear();
     docker_.reset();
+    kubernetes_.reset();
     lambda_.reset();
     code_forge_.reset();
+    call_metrics_.reset();
     http_.reset();
     local_.reset();
     simulation_.reset();
@@ -699,6 +715,9 @@ void Worker::note_states() {
     states.push_back({"docker", docker.available, docker.available ? "engine " + docker_->engine() : docker.detail,
                       docker.available ? std::string() : docker_fix(settings_, docker),
                       settings_.flag("DOCKER_ENABLED")});
+    const Availability jobs = kubernetes_->availability();
+    states.push_back({"k8s", jobs.available, jobs.available ? kubernetes_->place_shown() : jobs.detail,
+                      kubernetes_fix(settings_, *kubernetes_), settings_.flag("K8S_JOBS_ENABLED")});
     const Availability lambda = lambda_->availability();
     states.push_back({"lambda", lambda.available, lambda.available ? lambda_place(settings_) : lambda.detail,
                       lambda.available ? std::string() : lambda_fix(settings_, lambda),
@@ -749,7 +768,14 @@ void Worker::leave() {
     if (finished_ || leaving_) return;
     leaving_ = true;
     static constexpr Duration kRemovals = std::chrono::seconds(5);
-    platform_->leave([this] { docker_->leave(kRemovals, [this] { stop_now(); }); });
+    platform_->leave([this] {
+        const auto waiting = std::make_shared<int>(2);
+        const auto left = [this, waiting] {
+            if (--*waiting == 0) stop_now();
+        };
+        docker_->leave(kRemovals, left);
+        kubernetes_->leave(kRemovals, left);
+    });
 }
 
 void Worker::stop_now() {

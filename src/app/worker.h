@@ -16,10 +16,12 @@
 #include "adapters/task_logs/file_task_logs.h"
 #include "admin/background.h"
 #include "app/api_binding.h"
+#include "app/call_metrics.h"
 #include "app/code_forge_parts.h"
 #include "app/dev_view.h"
 #include "app/docker_parts.h"
 #include "app/engine_host.h"
+#include "app/kubernetes_parts.h"
 #include "app/lambda_parts.h"
 #include "app/platform.h"
 #include "app/state_dir.h"
@@ -39,6 +41,7 @@
 #include "process/spawner.h"
 #include "runtimes/code_forge.h"
 #include "runtimes/docker.h"
+#include "runtimes/kubernetes.h"
 #include "runtimes/lambda.h"
 #include "runtimes/local_process.h"
 #include "runtimes/simulation.h"
@@ -75,7 +78,8 @@ private:
     Result<void> make_flow();
     void leave();
     Result<void> make_executors();
-    Result<void> make_docker();
+    [[nodiscard]] ContainerSurroundings container_surroundings(const std::string& own_id);
+    Result<void> make_containers();
     void forget_executors();
     Result<void> serve();
     Result<void> submit_examples();
@@ -127,7 +131,9 @@ private:
     std::unique_ptr<Spawner> spawner_;
     std::unique_ptr<LocalRuntime> local_;
     std::unique_ptr<http::Client> http_;
+    std::unique_ptr<CallMetrics> call_metrics_;
     std::unique_ptr<DockerRuntime> docker_;
+    std::unique_ptr<KubernetesRuntime> kubernetes_;
     std::unique_ptr<LambdaRuntime> lambda_;
     std::unique_ptr<CodeForgeRuntime> code_forge_;
     std::unique_ptr<SimulationRuntime> simulation_;

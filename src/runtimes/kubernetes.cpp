@@ -49,14 +49,6 @@ KubernetesRuntime::~KubernetesRuntime() = default;
 void KubernetesRuntime::begin(std::function<void()> done) {
     begun_ = std::move(done);
     if (options_.enabled && options_.misconfigured.empty()) {
-        if (auto access = kubernetes::Access::open(options_.access)) {
-            access_ = std::move(*access);
-            api_.use(&*access_);
-        } else {
-            options_.misconfigured = access.error().describe();
-        }
-    }
-    if (options_.enabled && options_.misconfigured.empty()) {
         if (auto prepared = keeper_.prepare(); !prepared) options_.misconfigured = prepared.error().describe();
     }
     if (!options_.enabled || !options_.misconfigured.empty()) {
@@ -64,6 +56,24 @@ void KubernetesRuntime::begin(std::function<void()> done) {
         return;
     }
     probe();
+}
+
+// Files that cannot be read yet (a token that is being mounted, a kubeconfig that is being written) are looked for
+// again and again; what is wrong with them stays wrong.
+bool KubernetesRuntime::open_access() {
+    auto access = kubernetes::Access::open(options_.access);
+    fix_ = access ? std::string() : access.error().fix;
+    if (!access) {
+        if (access.error().retryable()) {
+            unreachable(access.error().message);
+        } else {
+            options_.misconfigured = access.error().message;
+        }
+        return false;
+    }
+    access_ = std::move(*access);
+    api_.use(&*access_);
+    return true;
 }
 
 void KubernetesRuntime::leave(Duration limit, std::function<void()> done) {
@@ -76,6 +86,7 @@ void KubernetesRuntime::leave(Duration limit, std::function<void()> done) {
 // What the account may do is asked for anew whenever the server was away. Its version is told to anybody: whether the
 // account is known, only a question about its rights shows.
 void KubernetesRuntime::probe() {
+    if (!access_ && !open_access()) return probe_is_over();
     if (rights_known_) return ask_for_rights(kNeeded.size() - 1);
     probe_call_ = api_.version(options_.probe_limit, [this](const Reply<std::string>& reply) { probed(reply); });
 }
@@ -121,7 +132,7 @@ void KubernetesRuntime::probe_is_over() {
             keeper_.sweep();
         }
     }
-    schedule_probe(probe_wait_);
+    if (options_.misconfigured.empty()) schedule_probe(probe_wait_);
     if (begun_) boost::asio::post(loop_, std::exchange(begun_, nullptr));
 }
 

@@ -95,10 +95,13 @@ public:
     [[nodiscard]] std::string place_shown() const;
     // What this worker's account lacks in the namespace, in words; empty = nothing, or not known yet.
     [[nodiscard]] const std::string& lacking() const { return lacking_; }
+    // What to do so that it can be reached, where that is known; may be empty.
+    [[nodiscard]] const std::string& fix() const { return fix_; }
 
 private:
     class Attempt;
     friend class Attempt;
+    bool open_access();
     void probe();
     void probed(const kubernetes::Reply<std::string>& reply);
     void ask_for_rights(std::size_t next);
@@ -118,6 +121,7 @@ private:
     bool there_ = false;
     bool rights_known_ = false;
     std::string away_ = "it has not answered yet";
+    std::string fix_;
     std::string version_;
     std::string lacking_;
     std::string lacking_now_;  // of the questions under way
