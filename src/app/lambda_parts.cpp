@@ -2,6 +2,7 @@
 
 #include "config/environment.h"
 #include "http_client/url.h"
+#include "runtimes/lambda.h"
 
 namespace wa::app {
 namespace {
@@ -55,8 +56,7 @@ void find_credentials(const config::Settings& settings, LambdaOptions& options) 
     options.credentials.identity = std::move(identity);
 }
 
-}  // namespace
-
+// Where functions are called, for people: "https://lambda.us-east-1.amazonaws.com".
 std::string lambda_place(const config::Settings& settings) {
     const std::string url = settings.has("LAMBDA_ENDPOINT_URL") ? settings.text("LAMBDA_ENDPOINT_URL")
                                                                 : aws_address("lambda", settings.text("LAMBDA_REGION"));
@@ -87,6 +87,25 @@ std::string lambda_fix(const config::Settings& settings, const Availability& now
     if (now.reason == Unavailable::kDisabled)
         return "set LAMBDA_ACCESS_KEY and LAMBDA_SECRET_KEY (or AWS's own names, or a web identity)";
     return "see that LAMBDA_ENDPOINT_URL and LAMBDA_REGION are right, and that the endpoint can be reached from here";
+}
+
+}  // namespace
+
+RuntimePart make_lambda(const RuntimeSurroundings& around) {
+    auto made = std::make_unique<LambdaRuntime>(around.loop, around.clock, around.random, around.http, around.logs,
+                                                lambda_options(around.settings, around.metrics));
+    LambdaRuntime& lambda = *made;
+    return {.runtime = std::move(made),
+            .begin =
+                [&lambda](const std::function<void()>& ready) {
+                    lambda.begin();
+                    ready();
+                },
+            .state =
+                [&lambda, &settings = around.settings] {
+                    return state_of(lambda, lambda_place(settings), lambda_fix(settings, lambda.availability()),
+                                    settings.flag("LAMBDA_ENABLED"));
+                }};
 }
 
 }  // namespace wa::app

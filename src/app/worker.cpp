@@ -72,6 +72,14 @@ CallLater call_later_on(boost::asio::io_context& loop) {
     };
 }
 
+// Called so many times (at once when that is none), it calls `last` once.
+std::function<void()> after_each(std::size_t count, std::function<void()> last) {
+    if (count == 0) last();
+    return [left = std::make_shared<std::size_t>(count), last = std::move(last)] {
+        if (*left > 0 && --*left == 0) last();
+    };
+}
+
 DeadlineMode deadline_mode(const std::string& text) {
     if (text == "warn") return DeadlineMode::kWarn;
     if (text == "off") return DeadlineMode::kOff;
@@ -145,9 +153,7 @@ int Worker::run() {
             log_->warning("orphans_removed", {{"count", status->swept}});
         }
         if (status) say_isolation(*status);
-        lambda_->begin();
-        code_forge_->begin();
-        docker_->begin([this] { begin(); });
+        begin_runtimes();
     });
     every_tenth_second();
     loop_.run();
@@ -294,24 +300,30 @@ TestOptions Worker::test_options() const {
     return options;
 }
 
-Result<void> Worker::make_docker() {
+Result<void> Worker::make_remote_runtimes() {
     http::ClientOptions client;
     client.user_agent = "worker-agents/" + std::string(kVersion);
     client.watch = platform_->calls();
     http_ = std::make_unique<http::Client>(loop_, context_.clock, std::move(client));
     WA_TRY(const std::string token, state_->token(context_.random));
-    DockerSurroundings around{settings_,
-                              *platform_,
-                              *metrics_,
-                              *log_,
-                              uuid5("docker:" + token),
-                              state_->path().string(),
-                              context_.state_dir.empty(),
-                              [this](std::string_view ticket_id) {
-                                  return host_ && host_->engine() != nullptr &&
-                                         host_->engine()->explain(ticket_id).has_value();
-                              }};
-    docker_ = std::make_unique<DockerRuntime>(loop_, context_.clock, *http_, task_logs_.get(), docker_options(around));
+    const RuntimeSurroundings around{loop_,
+                                     context_.clock,
+                                     context_.random,
+                                     *http_,
+                                     task_logs_.get(),
+                                     settings_,
+                                     *platform_,
+                                     *metrics_,
+                                     *log_,
+                                     uuid5("docker:" + token),
+                                     state_->path().string(),
+                                     context_.state_dir.empty(),
+                                     [this](std::string_view ticket_id) {
+                                         return host_ && host_->engine() != nullptr &&
+                                                host_->engine()->explain(ticket_id).has_value();
+                                     }};
+    for (const MakeRuntime& make : context_.runtimes)
+        remote_.push_back(make(around));
     return {};
 }
 
@@ -323,13 +335,11 @@ Result<void> Worker::make_executors() {
     const SimulationPolicy policy =
         settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
     simulation_ = std::make_unique<SimulationRuntime>(loop_, context_.clock, context_.random, policy);
-    WA_CHECKED(make_docker());
-    lambda_ = std::make_unique<LambdaRuntime>(loop_, context_.clock, context_.random, *http_, task_logs_.get(),
-                                              lambda_options(settings_, *metrics_));
-    code_forge_ = std::make_unique<CodeForgeRuntime>(
-        loop_, context_.clock, context_.random, *http_, task_logs_.get(),
-        code_forge_options({settings_, *platform_, *metrics_, state_->path().string(), context_.state_dir.empty()}));
-    runtimes_ = {local_.get(), docker_.get(), lambda_.get(), code_forge_.get(), simulation_.get()};
+    WA_CHECKED(make_remote_runtimes());
+    runtimes_ = {local_.get()};
+    for (const RuntimePart& part : remote_)
+        runtimes_.push_back(part.runtime.get());
+    runtimes_.push_back(simulation_.get());
     ExecuteOptions execute;
     execute.runtimes.default_runtime = settings_.text("DEFAULT_RUNTIME");
     execute.runtimes.chain = settings_.list("RUNTIME_FALLBACK_CHAIN");
@@ -348,9 +358,7 @@ void Worker::forget_executors() {
     execute_.reset();
     test_reports_.reset();
     runtimes_.clear();
-    docker_.reset();
-    lambda_.reset();
-    code_forge_.reset();
+    remote_.clear();
     http_.reset();
     local_.reset();
     simulation_.reset();
@@ -519,6 +527,12 @@ void Worker::ended_in_queue(const TicketSummary& ticket, const Settlement& endin
         each->outcome_decided(seen, ending);
         each->ticket_settled(seen, ending);
     }
+}
+
+void Worker::begin_runtimes() {
+    const auto all_ready = after_each(remote_.size(), [this] { begin(); });
+    for (const RuntimePart& part : remote_)
+        part.begin ? part.begin(all_ready) : all_ready();
 }
 
 // The left-overs of an earlier worker are gone: from here tickets may run (cluster-rule 24).
@@ -695,18 +709,8 @@ std::vector<RuntimeState> Worker::runtime_states() {
 
 void Worker::note_states() {
     std::vector<RuntimeState> states;
-    const Availability docker = docker_->availability();
-    states.push_back({"docker", docker.available, docker.available ? "engine " + docker_->engine() : docker.detail,
-                      docker.available ? std::string() : docker_fix(settings_, docker),
-                      settings_.flag("DOCKER_ENABLED")});
-    const Availability lambda = lambda_->availability();
-    states.push_back({"lambda", lambda.available, lambda.available ? lambda_place(settings_) : lambda.detail,
-                      lambda.available ? std::string() : lambda_fix(settings_, lambda),
-                      settings_.flag("LAMBDA_ENABLED")});
-    const Availability forge = code_forge_->availability();
-    states.push_back({"code_forge", forge.available, forge.available ? code_forge_place(settings_) : forge.detail,
-                      forge.available ? std::string() : code_forge_fix(settings_, forge),
-                      code_forge_wanted(settings_)});
+    for (const RuntimePart& part : remote_)
+        states.push_back(part.state());
     std::vector<std::string> offered;
     if (local_->availability().available) offered.emplace_back("local");
     for (const RuntimeState& state : states) {
@@ -749,7 +753,11 @@ void Worker::leave() {
     if (finished_ || leaving_) return;
     leaving_ = true;
     static constexpr Duration kRemovals = std::chrono::seconds(5);
-    platform_->leave([this] { docker_->leave(kRemovals, [this] { stop_now(); }); });
+    platform_->leave([this] {
+        const auto all_left = after_each(remote_.size(), [this] { stop_now(); });
+        for (const RuntimePart& part : remote_)
+            part.leave ? part.leave(kRemovals, all_left) : all_left();
+    });
 }
 
 void Worker::stop_now() {

@@ -16,12 +16,10 @@
 #include "adapters/task_logs/file_task_logs.h"
 #include "admin/background.h"
 #include "app/api_binding.h"
-#include "app/code_forge_parts.h"
 #include "app/dev_view.h"
-#include "app/docker_parts.h"
 #include "app/engine_host.h"
-#include "app/lambda_parts.h"
 #include "app/platform.h"
+#include "app/runtime_parts.h"
 #include "app/state_dir.h"
 #include "cli/command_line.h"
 #include "config/settings.h"
@@ -37,9 +35,6 @@
 #include "observability/observer_fanout.h"
 #include "observability/registry.h"
 #include "process/spawner.h"
-#include "runtimes/code_forge.h"
-#include "runtimes/docker.h"
-#include "runtimes/lambda.h"
 #include "runtimes/local_process.h"
 #include "runtimes/simulation.h"
 #include "runtimes/test_report_reader.h"
@@ -50,6 +45,7 @@ struct WorkerContext {
     cli::Console& console;
     const Clock& clock;
     Random& random;
+    std::vector<MakeRuntime> runtimes;
     config::Settings settings;
     std::function<Result<config::Settings>()> read_settings;  // anew, for a reload
     bool cluster = false;                                     // `run`
@@ -75,10 +71,11 @@ private:
     Result<void> make_flow();
     void leave();
     Result<void> make_executors();
-    Result<void> make_docker();
+    Result<void> make_remote_runtimes();
     void forget_executors();
     Result<void> serve();
     Result<void> submit_examples();
+    void begin_runtimes();
     void begin();
     void on_signal(int number);
     void interrupted(int number);
@@ -127,9 +124,7 @@ private:
     std::unique_ptr<Spawner> spawner_;
     std::unique_ptr<LocalRuntime> local_;
     std::unique_ptr<http::Client> http_;
-    std::unique_ptr<DockerRuntime> docker_;
-    std::unique_ptr<LambdaRuntime> lambda_;
-    std::unique_ptr<CodeForgeRuntime> code_forge_;
+    std::vector<RuntimePart> remote_;
     std::unique_ptr<SimulationRuntime> simulation_;
     std::vector<Runtime*> runtimes_;
     std::unique_ptr<ExecuteExecutor> execute_;
