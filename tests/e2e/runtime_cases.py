@@ -670,7 +670,8 @@ class Cases:
         ticket = self.run_one(self.worker(), self.backend.ticket("head -c 40000000 /dev/zero | tr '\\000' x; printf end"), 180)
         self.assertEqual(ticket["status"], "COMPLETED", ticket["error_message"])
         self.assertLess(len(self.output(ticket)["stdout"]), 300_000)
-        self.assertTrue(self.output(ticket)["stdout"].endswith("xend"))
+        if self.facts(ticket).get("output_incomplete") != "true":  # an engine may lose some of so much; then it is said
+            self.assertTrue(self.output(ticket)["stdout"].endswith("xend"))
         self.assertEqual(self.facts(ticket)["truncated"], "true")
         self.nothing_left()
     case_huge_output_without_a_line.needs = "command", "huge_output"
