@@ -358,6 +358,7 @@ void KubernetesRuntime::Attempt::take_up(JobState job) {
     job_ = std::move(job);
     listens_ = true;
     runtime_.watch_.listen(name_, *this);
+    limit_ = own_limit();  // of one that ends before it is seen to run
     after(place_timer_, runtime_.options_.schedule_timeout, &Attempt::schedule_is_late);
     after(look_timer_, runtime_.options_.second_look, &Attempt::second_look);
     if (stopped_) return begin_stop();
@@ -550,9 +551,13 @@ void KubernetesRuntime::Attempt::runs() {
     read_log(true);
 }
 
+Duration KubernetesRuntime::Attempt::own_limit() const {
+    if (!task_.timeout) return runtime_.options_.timeout;
+    return std::min<Duration>(runtime_.options_.timeout, *task_.timeout);
+}
+
 void KubernetesRuntime::Attempt::arm_limit() {
-    Duration own = runtime_.options_.timeout;
-    if (task_.timeout) own = std::min<Duration>(own, *task_.timeout);
+    const Duration own = own_limit();
     Duration engine = Duration::max() / 2;
     if (context_.timeout_ms > 0) engine = milliseconds(context_.timeout_ms);
     if (context_.deadline != MonoTime{}) engine = std::min(engine, context_.deadline - runtime_.clock_.now());

@@ -90,7 +90,7 @@ TEST_F(KubernetesTaskTest, ThePodGivesAwayNothing) {
     EXPECT_EQ(spec.at("enableServiceLinks"), false);
     EXPECT_EQ(spec.at("terminationGracePeriodSeconds"), 10);
     EXPECT_EQ(spec.at("volumes"),
-              (json::array{json::object{{"name", "tmp"}, {"emptyDir", json::object{{"sizeLimit", "67108864"}}}}}));
+              (json::array{json::object{{"name", "tmp"}, {"emptyDir", json::object{{"sizeLimit", "64Mi"}}}}}));
     for (const char* key : {"hostNetwork", "hostPID", "hostIPC", "nodeName", "initContainers", "serviceAccountName",
                             "imagePullSecrets", "nodeSelector", "tolerations", "runtimeClassName"})
         EXPECT_FALSE(spec.contains(key)) << key;
@@ -142,16 +142,15 @@ TEST_F(KubernetesTaskTest, TheContainerHasNoPrivileges) {
 
 TEST_F(KubernetesTaskTest, Amounts) {
     const auto resources = [this](const json::object& more) { return container(more).at("resources").as_object(); };
-    EXPECT_EQ(
-        resources({}),
-        (json::object{
-            {"requests", json::object{{"cpu", "100m"}, {"memory", "134217728"}}},
-            {"limits", json::object{{"cpu", "1000m"}, {"memory", "536870912"}, {"ephemeral-storage", "1073741824"}}}}));
+    EXPECT_EQ(resources({}),
+              (json::object{
+                  {"requests", json::object{{"cpu", "100m"}, {"memory", "128Mi"}}},
+                  {"limits", json::object{{"cpu", "1000m"}, {"memory", "512Mi"}, {"ephemeral-storage", "1024Mi"}}}}));
     rules.ephemeral_bytes = 0;
     const json::object all =
         resources({{"cpu_request", "0.5"}, {"cpu_limit", 2}, {"memory_request", "64Mi"}, {"memory_limit", "1g"}});
-    EXPECT_EQ(all.at("requests"), (json::object{{"cpu", "500m"}, {"memory", "67108864"}}));
-    EXPECT_EQ(all.at("limits"), (json::object{{"cpu", "2000m"}, {"memory", "1073741824"}}));
+    EXPECT_EQ(all.at("requests"), (json::object{{"cpu", "500m"}, {"memory", "64Mi"}}));
+    EXPECT_EQ(all.at("limits"), (json::object{{"cpu", "2000m"}, {"memory", "1024Mi"}}));
     // What a ticket says bends what it does not say, in both directions.
     const JobTask little = good({{"cpu_limit", "50m"}, {"memory_limit", "32Mi"}});
     EXPECT_EQ(little.cpu_request_millis, 50U);
