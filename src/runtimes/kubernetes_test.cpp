@@ -236,15 +236,15 @@ TEST_F(KubernetesTest, EndingsAreToldApart) {
 
 TEST_F(KubernetesTest, ACommandThatCannotBeStartedHasBegunNothing) {
     cluster.end_reason = "StartError";
-    ticket.parameters["env_vars"] = json::object{{"MY_TOKEN", "nope"}};  // a secret that is said by the cluster
+    ticket.parameters["env_vars"] = json::object{{"MY_TOKEN", "no-such-program"}};  // a secret that is said by the cluster
     run();
     EXPECT_EQ(code(), ErrorCode::kExecutionFailed);
     EXPECT_EQ(report.attempt.error->fault, Fault::kTask);
     EXPECT_FALSE(report.attempt.error->retryable());
     EXPECT_THAT(why(), HasSubstr("not found in $PATH"));
-    EXPECT_THAT(why(), Not(HasSubstr("nope")));
+    EXPECT_THAT(why(), Not(HasSubstr("no-such")));
     for (const std::string& line : report.attempt.logs)
-        EXPECT_THAT(line, Not(HasSubstr("nope")));
+        EXPECT_THAT(line, Not(HasSubstr("no-such")));
     EXPECT_FALSE(report.work_began);
     EXPECT_FALSE(report.unavailable);
     EXPECT_TRUE(all_gone());
@@ -893,10 +893,11 @@ TEST_F(KubernetesTest, AStopDuringTheLookFindsWhatRuns) {
 
 TEST_F(KubernetesTest, AServerThatFailsNowAndThenIsAskedAgain) {
     // The watch is there and quiet; only what is asked for beside it fails.
+    options.second_look = 400ms;
+    options.patience = 300ms;
     start_running();
-    options.patience = 600ms;
-    cluster.misbehave["get_job"] = {8, http::testing::reply(500, "")};
-    run_for(loop, 1200ms);
+    cluster.misbehave["get_job"] = {3, http::testing::reply(500, "")};
+    run_for(loop, 1000ms);
     EXPECT_EQ(ends, 0) << why();
     cluster.end(cluster.pod(), 0);
     EXPECT_TRUE(finish().success);
