@@ -299,6 +299,7 @@ void KubernetesRuntime::Attempt::create() {
     if (auto noted = keeper_.note(ticket_id_); !noted) return refuse(std::move(noted).error());
     stage_ = Stage::kCreate;
     stage_began_ = runtime_.clock_.now();
+    if (create_began_ == MonoTime{}) create_began_ = stage_began_;
     call_ = api_.create_job(std::move(body), ticket_id_, [this](Reply<JobState> reply) { created(std::move(reply)); });
 }
 
@@ -311,7 +312,7 @@ void KubernetesRuntime::Attempt::created(Reply<JobState> reply) {
     ApiError failure = std::move(reply).error();
     if (!failure.is(409) && !failure.passing()) return refuse(std::move(failure.error));
     // Whether it was made is asked by its name, which nobody else uses.
-    unsure_ = failure.passing();
+    unsure_ |= failure.passing() && !failure.is(429);
     if (failure.passing()) {
         contact_lost_ = true;
         lost_why_ = failure.error.message;
@@ -342,10 +343,12 @@ void KubernetesRuntime::Attempt::found_by_name(Reply<JobState> reply) {
     }
     if (reply.error().is(404)) {
         contact();
-        unsure_ = false;
-        if (++conflicts_ <= kMostConflicts) return again(&Attempt::create);
-        return refuse(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
-                            "the cluster does not make " + shown() + ": " + lost_why_));
+        const bool is_late = runtime_.clock_.now() - create_began_ >= runtime_.options_.patience;
+        if (stopped_ || (++conflicts_ <= kMostConflicts && !is_late)) return again(&Attempt::create);
+        Error why = error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                          "the cluster does not make " + shown() + ": " + lost_why_);
+        // What was not answered may be done yet.
+        return unsure_ ? end_unknown(std::move(why)) : refuse(std::move(why));
     }
     if (reply.error().passing() && !out_of_patience()) return again(&Attempt::look_by_name);
     end_unknown(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,

@@ -131,6 +131,7 @@ private:
     bool unsure_ = false;  // one of this attempt may
     bool adopted_ = false;
     int conflicts_ = 0;
+    MonoTime create_began_{};
     std::optional<kubernetes::JobState> job_;
     std::optional<kubernetes::PodState> pod_;  // the newest one
     bool job_gone_ = false;
