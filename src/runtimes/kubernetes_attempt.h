@@ -106,6 +106,7 @@ private:
     [[nodiscard]] Error error(ErrorCode code, Retry retry, Fault fault, std::string message) const;
     void after(boost::asio::steady_timer& timer, Duration wait, void (Attempt::*next)());
     void again(void (Attempt::*step)());
+    void again_after_conflict(void (Attempt::*step)());
     [[nodiscard]] bool out_of_patience();
     void contact();
     [[nodiscard]] bool stopping() const { return stopped_.has_value() || over_time_ || hopeless_.has_value(); }
