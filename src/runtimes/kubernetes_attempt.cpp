@@ -844,7 +844,7 @@ std::optional<Error> KubernetesRuntime::Attempt::judge() const {
                          "timed out after " + seconds_text(limit_) + " s");
         }
         if (stopped_) return stop_error(*stopped_, std::string(kOrigin));
-        if (!ran_) return *hopeless_;
+        if (!ran_) return hopeless_;
         return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
                      "it was given up just as it started: " + hopeless_->message);
     }
