@@ -8,6 +8,7 @@
 
 #include "adapters/embedded_store/store.h"
 #include "admin/api.h"
+#include "app/runtime_parts.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "config/settings.h"
@@ -24,15 +25,6 @@
 #include "runtimes/local_process.h"
 
 namespace wa::app {
-
-// A runtime whose back-end may come and go.
-struct RuntimeState {
-    std::string name;
-    bool available = false;
-    std::string detail;   // what it is, or why it cannot be used
-    std::string fix;      // when it cannot, or not all of it
-    bool wanted = false;  // switched on
-};
 
 // All outlive the server.
 struct ApiParts {

@@ -54,7 +54,7 @@ int bad_configuration(cli::Console& console, const Error& error) {
 }
 
 int run_dev(const cli::Invocation& invocation, const cli::DevCommand& command, const config::Environment& environment,
-            cli::Console& console) {
+            std::vector<MakeRuntime> runtimes, cli::Console& console) {
     const SystemClock clock;
     SystemRandom random;
     config::GatherRequest request;
@@ -79,13 +79,23 @@ int run_dev(const cli::Invocation& invocation, const cli::DevCommand& command, c
     }
     const bool colours = cli::wants_colours(invocation.global.colour, console.err_is_terminal(), environment);
     const bool redraws = cli::can_redraw(console.err_is_terminal() && console.out_is_terminal(), environment);
-    Worker worker(WorkerContext{
-        console, clock, random, std::move(*settings), read_settings, false, command, state_dir, {}, colours, redraws});
+    Worker worker(WorkerContext{console,
+                                clock,
+                                random,
+                                std::move(runtimes),
+                                std::move(*settings),
+                                read_settings,
+                                false,
+                                command,
+                                state_dir,
+                                {},
+                                colours,
+                                redraws});
     return worker.run();
 }
 
 int run_cluster(const cli::Invocation& invocation, const cli::RunCommand& command,
-                const config::Environment& environment, cli::Console& console) {
+                const config::Environment& environment, std::vector<MakeRuntime> runtimes, cli::Console& console) {
     const SystemClock clock;
     SystemRandom random;
     config::GatherRequest request;
@@ -103,14 +113,24 @@ int run_cluster(const cli::Invocation& invocation, const cli::RunCommand& comman
     const auto runtime = environment.find("XDG_RUNTIME_DIR");
     const std::string scratch = runtime != environment.end() && !runtime->second.empty() ? runtime->second : "/tmp";
     const std::string state_dir = settings->text("STATE_DIR");
-    Worker worker(WorkerContext{
-        console, clock, random, std::move(*settings), read_settings, true, {}, state_dir, scratch, false, false});
+    Worker worker(WorkerContext{console,
+                                clock,
+                                random,
+                                std::move(runtimes),
+                                std::move(*settings),
+                                read_settings,
+                                true,
+                                {},
+                                state_dir,
+                                scratch,
+                                false,
+                                false});
     return worker.run();
 }
 
 }  // namespace
 
-int run(const std::vector<std::string>& arguments) {
+int run(const std::vector<std::string>& arguments, std::vector<MakeRuntime> runtimes) {
     std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is an error of that write, not the end of the process
     const config::Environment environment = config::process_environment();
     cli::ProcessConsole console;
@@ -129,9 +149,9 @@ int run(const std::vector<std::string>& arguments) {
         if (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
     }
     if (const auto* dev = std::get_if<cli::DevCommand>(&invocation.command))
-        return run_dev(invocation, *dev, environment, console);
+        return run_dev(invocation, *dev, environment, std::move(runtimes), console);
     if (const auto* cluster = std::get_if<cli::RunCommand>(&invocation.command))
-        return run_cluster(invocation, *cluster, environment, console);
+        return run_cluster(invocation, *cluster, environment, std::move(runtimes), console);
     const SystemClock clock;
     SystemRandom random;
     return cli::run_client(invocation, cli::ClientContext{console, clock, random, environment, build_info()});

@@ -4,8 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "app/runtime_parts.h"
+
 namespace wa::app {
 
-int run(const std::vector<std::string>& arguments);
+// `runtimes`: what a worker is built with besides "local" and "simulation".
+int run(const std::vector<std::string>& arguments, std::vector<MakeRuntime> runtimes = built_in_runtimes());
 
 }  // namespace wa::app

@@ -15,8 +15,11 @@ void CallMetrics::retried(const std::string& service, std::string_view reason) {
 }
 
 void CallMetrics::breaker_changed(const std::string& service, CircuitBreaker::State state) {
-    if (state == CircuitBreaker::State::kOpen) log_.warning("service_away", {{"service", service}});
-    if (state == CircuitBreaker::State::kClosed) log_.info("service_answers", {{"service", service}});
+    // One that is tried now and then, and stays away, is said once.
+    if (state == CircuitBreaker::State::kOpen && away_.insert(service).second)
+        log_.warning("service_away", {{"service", service}});
+    if (state == CircuitBreaker::State::kClosed && away_.erase(service) > 0)
+        log_.info("service_answers", {{"service", service}});
 }
 
 }  // namespace wa::app

@@ -3,6 +3,7 @@
 // Threading: the loop. Names: contract/metrics.md 4.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,7 @@ public:
 private:
     observability::Metrics& metrics_;
     observability::Log& log_;
+    std::set<std::string, std::less<>> away_;
 };
 
 }  // namespace wa::app

@@ -1,6 +1,7 @@
 #include "app/code_forge_parts.h"
 
 #include "http_client/url.h"
+#include "runtimes/code_forge.h"
 
 namespace wa::app {
 namespace {
@@ -9,9 +10,7 @@ bool address_is_set(const config::Settings& settings) {
     return settings.origin("CODE_FORGE_URL").layer != config::Layer::kDefault;
 }
 
-}  // namespace
-
-CodeForgeOptions code_forge_options(const CodeForgeSurroundings& around) {
+CodeForgeOptions code_forge_options(const RuntimeSurroundings& around) {
     const config::Settings& settings = around.settings;
     CodeForgeOptions options;
     options.enabled = settings.flag("CODE_FORGE_ENABLED");
@@ -41,10 +40,6 @@ CodeForgeOptions code_forge_options(const CodeForgeSurroundings& around) {
     return options;
 }
 
-bool code_forge_wanted(const config::Settings& settings) {
-    return settings.flag("CODE_FORGE_ENABLED") && address_is_set(settings);
-}
-
 std::string code_forge_place(const config::Settings& settings) {
     const auto url = http::parse_url(settings.text("CODE_FORGE_URL"));
     return url ? url->shown : "CODE_FORGE_URL cannot be read";
@@ -54,6 +49,25 @@ std::string code_forge_fix(const config::Settings& settings, const Availability&
     if (!settings.flag("CODE_FORGE_ENABLED")) return "CODE_FORGE_ENABLED=true, and CODE_FORGE_URL";
     if (now.reason == Unavailable::kDisabled) return "set CODE_FORGE_URL";
     return "see that CODE_FORGE_URL is right and that it can be reached from here";
+}
+
+}  // namespace
+
+RuntimePart make_code_forge(const RuntimeSurroundings& around) {
+    auto made = std::make_unique<CodeForgeRuntime>(around.loop, around.clock, around.random, around.http, around.logs,
+                                                   code_forge_options(around));
+    CodeForgeRuntime& forge = *made;
+    return {.runtime = std::move(made),
+            .begin =
+                [&forge](const std::function<void()>& ready) {
+                    forge.begin();
+                    ready();
+                },
+            .state =
+                [&forge, &settings = around.settings] {
+                    return state_of(forge, code_forge_place(settings), code_forge_fix(settings, forge.availability()),
+                                    settings.flag("CODE_FORGE_ENABLED") && address_is_set(settings));
+                }};
 }
 
 }  // namespace wa::app

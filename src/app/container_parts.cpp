@@ -2,7 +2,7 @@
 
 namespace wa::app {
 
-KeeperOptions keeper_options(const ContainerSurroundings& around, const std::string& runtime, bool remove_ended) {
+KeeperOptions keeper_options(const RuntimeSurroundings& around, const std::string& runtime, bool remove_ended) {
     KeeperOptions keeper;
     const std::string instance = around.platform.instance();
     const std::string pool = around.platform.pool();

@@ -3,6 +3,9 @@
 #include <filesystem>
 #include <utility>
 
+#include "app/container_parts.h"
+#include "runtimes/docker.h"
+
 namespace wa::app {
 namespace {
 
@@ -40,9 +43,7 @@ docker::TaskRules task_rules(const config::Settings& settings) {
     return rules;
 }
 
-}  // namespace
-
-DockerOptions docker_options(const ContainerSurroundings& around) {
+DockerOptions docker_options(const RuntimeSurroundings& around) {
     const config::Settings& settings = around.settings;
     DockerOptions options;
     options.enabled = settings.flag("DOCKER_ENABLED");
@@ -82,6 +83,22 @@ std::string docker_fix(const config::Settings& settings, const Availability& now
     const std::string& url = settings.text("DOCKER_BASE_URL");
     if (!url.starts_with("unix://")) return "start the engine, or correct DOCKER_BASE_URL and DOCKER_CERT_PATH";
     return "start the Docker engine, let this user open its socket (group docker), or name another in DOCKER_BASE_URL";
+}
+
+}  // namespace
+
+RuntimePart make_docker(const RuntimeSurroundings& around) {
+    auto made =
+        std::make_unique<DockerRuntime>(around.loop, around.clock, around.http, around.logs, docker_options(around));
+    DockerRuntime& docker = *made;
+    return {.runtime = std::move(made),
+            .begin = [&docker](std::function<void()> ready) { docker.begin(std::move(ready)); },
+            .leave = [&docker](Duration limit, std::function<void()> done) { docker.leave(limit, std::move(done)); },
+            .state =
+                [&docker, &settings = around.settings] {
+                    return state_of(docker, "engine " + docker.engine(), docker_fix(settings, docker.availability()),
+                                    settings.flag("DOCKER_ENABLED"));
+                }};
 }
 
 }  // namespace wa::app

@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "app/container_parts.h"
 #include "core/codec/json_limits.h"
 #include "core/codec/quantity.h"
+#include "runtimes/kubernetes.h"
 
 namespace wa::app {
 namespace {
@@ -68,9 +70,7 @@ Result<kubernetes::JobRules> job_rules(const config::Settings& settings) {
     return rules;
 }
 
-}  // namespace
-
-KubernetesOptions kubernetes_options(const ContainerSurroundings& around, http::ServiceListener& listener) {
+KubernetesOptions kubernetes_options(const RuntimeSurroundings& around) {
     const config::Settings& settings = around.settings;
     KubernetesOptions options;
     options.enabled = settings.flag("K8S_JOBS_ENABLED");
@@ -89,7 +89,7 @@ KubernetesOptions kubernetes_options(const ContainerSurroundings& around, http::
     options.schedule_timeout = settings.duration("K8S_JOBS_SCHEDULE_TIMEOUT_SECONDS");
     options.patience = settings.duration("K8S_JOBS_RECONNECT_SECONDS");
     options.poll_interval = settings.duration("K8S_JOBS_POLL_INTERVAL_SECONDS");
-    options.listener = &listener;
+    options.listener = &around.listener;
     options.on_call = [&metrics = around.metrics](std::string_view call, std::string_view status) {
         metrics.k8s_call(call, status);
     };
@@ -109,6 +109,24 @@ std::string kubernetes_fix(const config::Settings& settings, const KubernetesRun
     if (!runtime.fix().empty()) return runtime.fix();
     if (now.reason == Unavailable::kDisabled) return "correct what is named";
     return "see that the API server can be reached from here, and that the account is known to it: kubectl version";
+}
+
+}  // namespace
+
+RuntimePart make_kubernetes(const RuntimeSurroundings& around) {
+    auto made = std::make_unique<KubernetesRuntime>(around.loop, around.clock, around.random, around.http, around.logs,
+                                                    kubernetes_options(around));
+    KubernetesRuntime& jobs = *made;
+    return {.runtime = std::move(made),
+            .begin = [&jobs](std::function<void()> ready) { jobs.begin(std::move(ready)); },
+            .leave = [&jobs](Duration limit, std::function<void()> done) { jobs.leave(limit, std::move(done)); },
+            .state =
+                [&jobs, &settings = around.settings] {
+                    const std::string fix = kubernetes_fix(settings, jobs);
+                    RuntimeState state = state_of(jobs, jobs.place_shown(), fix, settings.flag("K8S_JOBS_ENABLED"));
+                    state.fix = fix;  // also of one that is there, and may not do all that it needs
+                    return state;
+                }};
 }
 
 }  // namespace wa::app

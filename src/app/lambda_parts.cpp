@@ -1,7 +1,9 @@
 #include "app/lambda_parts.h"
 
+#include "app/outbound.h"
 #include "config/environment.h"
 #include "http_client/url.h"
+#include "runtimes/lambda.h"
 
 namespace wa::app {
 namespace {
@@ -55,8 +57,7 @@ void find_credentials(const config::Settings& settings, LambdaOptions& options) 
     options.credentials.identity = std::move(identity);
 }
 
-}  // namespace
-
+// Where functions are called, for people: "https://lambda.us-east-1.amazonaws.com".
 std::string lambda_place(const config::Settings& settings) {
     const std::string url = settings.has("LAMBDA_ENDPOINT_URL") ? settings.text("LAMBDA_ENDPOINT_URL")
                                                                 : aws_address("lambda", settings.text("LAMBDA_REGION"));
@@ -64,8 +65,8 @@ std::string lambda_place(const config::Settings& settings) {
     return parsed ? parsed->shown : "LAMBDA_ENDPOINT_URL cannot be read";
 }
 
-LambdaOptions lambda_options(const config::Settings& settings, observability::Metrics& metrics,
-                             http::ServiceListener& listener) {
+LambdaOptions lambda_options(const RuntimeSurroundings& around) {
+    const config::Settings& settings = around.settings;
     LambdaOptions options;
     options.enabled = settings.flag("LAMBDA_ENABLED");
     options.region = settings.text("LAMBDA_REGION");
@@ -77,10 +78,13 @@ LambdaOptions lambda_options(const config::Settings& settings, observability::Me
     find_credentials(settings, options);
     if (auto url = http::parse_url(options.endpoint); !url)
         options.misconfigured = "LAMBDA_ENDPOINT_URL: " + url.error().message;
-    options.listener = &listener;
-    options.on_invocation = [&metrics](std::string_view status, Duration took, std::optional<Duration> billed) {
+    options.listener = &around.listener;
+    options.on_invocation = [&metrics = around.metrics](std::string_view status, Duration took,
+                                                        std::optional<Duration> billed) {
         metrics.lambda_invocation(status, took, billed);
     };
+    // Not past a proxy that was asked for.
+    if (const auto proxy = outbound_proxy(settings); !proxy) options.misconfigured = proxy.error().message;
     return options;
 }
 
@@ -90,6 +94,25 @@ std::string lambda_fix(const config::Settings& settings, const Availability& now
     if (now.reason == Unavailable::kDisabled)
         return "set LAMBDA_ACCESS_KEY and LAMBDA_SECRET_KEY (or AWS's own names, or a web identity)";
     return "see that LAMBDA_ENDPOINT_URL and LAMBDA_REGION are right, and that the endpoint can be reached from here";
+}
+
+}  // namespace
+
+RuntimePart make_lambda(const RuntimeSurroundings& around) {
+    auto made = std::make_unique<LambdaRuntime>(around.loop, around.clock, around.random, around.outside, around.logs,
+                                                lambda_options(around));
+    LambdaRuntime& lambda = *made;
+    return {.runtime = std::move(made),
+            .begin =
+                [&lambda](const std::function<void()>& ready) {
+                    lambda.begin();
+                    ready();
+                },
+            .state =
+                [&lambda, &settings = around.settings] {
+                    return state_of(lambda, lambda_place(settings), lambda_fix(settings, lambda.availability()),
+                                    settings.flag("LAMBDA_ENABLED"));
+                }};
 }
 
 }  // namespace wa::app

@@ -72,6 +72,14 @@ CallLater call_later_on(boost::asio::io_context& loop) {
     };
 }
 
+// Called so many times (at once when that is none), it calls `last` once.
+std::function<void()> after_each(std::size_t count, std::function<void()> last) {
+    if (count == 0) last();
+    return [left = std::make_shared<std::size_t>(count), last = std::move(last)] {
+        if (*left > 0 && --*left == 0) last();
+    };
+}
+
 DeadlineMode deadline_mode(const std::string& text) {
     if (text == "warn") return DeadlineMode::kWarn;
     if (text == "off") return DeadlineMode::kOff;
@@ -145,15 +153,7 @@ int Worker::run() {
             log_->warning("orphans_removed", {{"count", status->swept}});
         }
         if (status) say_isolation(*status);
-        lambda_->begin();
-        code_forge_->begin();
-        // Tickets run when both have said whether they are there, or have had their time to.
-        const auto waiting = std::make_shared<int>(2);
-        const auto begun = [this, waiting] {
-            if (--*waiting == 0) begin();
-        };
-        docker_->begin(begun);
-        kubernetes_->begin(begun);
+        begin_runtimes();
     });
     every_tenth_second();
     loop_.run();
@@ -300,19 +300,6 @@ TestOptions Worker::test_options() const {
     return options;
 }
 
-ContainerSurroundings Worker::container_surroundings(const std::string& own_id) {
-    return {settings_,
-            *platform_,
-            *metrics_,
-            *log_,
-            own_id,
-            state_->path().string(),
-            context_.state_dir.empty(),
-            [this](std::string_view ticket_id) {
-                return host_ && host_->engine() != nullptr && host_->engine()->explain(ticket_id).has_value();
-            }};
-}
-
 void Worker::make_clients() {
     http::ClientOptions client;
     client.user_agent = "worker-agents/" + std::string(kVersion);
@@ -324,21 +311,28 @@ void Worker::make_clients() {
     call_metrics_ = std::make_unique<CallMetrics>(*metrics_, *log_);
 }
 
-void Worker::make_lambda() {
-    LambdaOptions options = lambda_options(settings_, *metrics_, *call_metrics_);
-    // Not past a proxy that was asked for.
-    if (const auto proxy = outbound_proxy(settings_); !proxy) options.misconfigured = proxy.error().message;
-    lambda_ = std::make_unique<LambdaRuntime>(loop_, context_.clock, context_.random, *outside_, task_logs_.get(),
-                                              std::move(options));
-}
-
-Result<void> Worker::make_containers() {
+Result<void> Worker::make_remote_runtimes() {
     WA_TRY(const std::string token, state_->token(context_.random));
-    docker_ = std::make_unique<DockerRuntime>(loop_, context_.clock, *http_, task_logs_.get(),
-                                              docker_options(container_surroundings(uuid5("docker:" + token))));
-    kubernetes_ = std::make_unique<KubernetesRuntime>(
-        loop_, context_.clock, context_.random, *http_, task_logs_.get(),
-        kubernetes_options(container_surroundings(uuid5("k8s:" + token)), *call_metrics_));
+    const RuntimeSurroundings around{loop_,
+                                     context_.clock,
+                                     context_.random,
+                                     *http_,
+                                     *outside_,
+                                     *call_metrics_,
+                                     task_logs_.get(),
+                                     settings_,
+                                     *platform_,
+                                     *metrics_,
+                                     *log_,
+                                     uuid5("docker:" + token),
+                                     state_->path().string(),
+                                     context_.state_dir.empty(),
+                                     [this](std::string_view ticket_id) {
+                                         return host_ && host_->engine() != nullptr &&
+                                                host_->engine()->explain(ticket_id).has_value();
+                                     }};
+    for (const MakeRuntime& make : context_.runtimes)
+        remote_.push_back(make(around));
     return {};
 }
 
@@ -351,13 +345,11 @@ Result<void> Worker::make_executors() {
         settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
     simulation_ = std::make_unique<SimulationRuntime>(loop_, context_.clock, context_.random, policy);
     make_clients();
-    WA_CHECKED(make_containers());
-    make_lambda();
-    code_forge_ =
-        std::make_unique<CodeForgeRuntime>(loop_, context_.clock, context_.random, *http_, task_logs_.get(),
-                                           code_forge_options({settings_, *platform_, *metrics_, *call_metrics_,
-                                                               state_->path().string(), context_.state_dir.empty()}));
-    runtimes_ = {local_.get(), docker_.get(), kubernetes_.get(), lambda_.get(), code_forge_.get(), simulation_.get()};
+    WA_CHECKED(make_remote_runtimes());
+    runtimes_ = {local_.get()};
+    for (const RuntimePart& part : remote_)
+        runtimes_.push_back(part.runtime.get());
+    runtimes_.push_back(simulation_.get());
     ExecuteOptions execute;
     execute.runtimes.default_runtime = settings_.text("DEFAULT_RUNTIME");
     execute.runtimes.chain = settings_.list("RUNTIME_FALLBACK_CHAIN");
@@ -376,10 +368,7 @@ void Worker::forget_executors() {
     execute_.reset();
     test_reports_.reset();
     runtimes_.clear();
-    docker_.reset();
-    kubernetes_.reset();
-    lambda_.reset();
-    code_forge_.reset();
+    remote_.clear();
     call_metrics_.reset();
     outside_.reset();
     http_.reset();
@@ -550,6 +539,12 @@ void Worker::ended_in_queue(const TicketSummary& ticket, const Settlement& endin
         each->outcome_decided(seen, ending);
         each->ticket_settled(seen, ending);
     }
+}
+
+void Worker::begin_runtimes() {
+    const auto all_ready = after_each(remote_.size(), [this] { begin(); });
+    for (const RuntimePart& part : remote_)
+        part.begin ? part.begin(all_ready) : all_ready();
 }
 
 // The left-overs of an earlier worker are gone: from here tickets may run (cluster-rule 24).
@@ -726,21 +721,8 @@ std::vector<RuntimeState> Worker::runtime_states() {
 
 void Worker::note_states() {
     std::vector<RuntimeState> states;
-    const Availability docker = docker_->availability();
-    states.push_back({"docker", docker.available, docker.available ? "engine " + docker_->engine() : docker.detail,
-                      docker.available ? std::string() : docker_fix(settings_, docker),
-                      settings_.flag("DOCKER_ENABLED")});
-    const Availability jobs = kubernetes_->availability();
-    states.push_back({"k8s", jobs.available, jobs.available ? kubernetes_->place_shown() : jobs.detail,
-                      kubernetes_fix(settings_, *kubernetes_), settings_.flag("K8S_JOBS_ENABLED")});
-    const Availability lambda = lambda_->availability();
-    states.push_back({"lambda", lambda.available, lambda.available ? lambda_place(settings_) : lambda.detail,
-                      lambda.available ? std::string() : lambda_fix(settings_, lambda),
-                      settings_.flag("LAMBDA_ENABLED")});
-    const Availability forge = code_forge_->availability();
-    states.push_back({"code_forge", forge.available, forge.available ? code_forge_place(settings_) : forge.detail,
-                      forge.available ? std::string() : code_forge_fix(settings_, forge),
-                      code_forge_wanted(settings_)});
+    for (const RuntimePart& part : remote_)
+        states.push_back(part.state());
     std::vector<std::string> offered;
     if (local_->availability().available) offered.emplace_back("local");
     for (const RuntimeState& state : states) {
@@ -784,12 +766,9 @@ void Worker::leave() {
     leaving_ = true;
     static constexpr Duration kRemovals = std::chrono::seconds(5);
     platform_->leave([this] {
-        const auto waiting = std::make_shared<int>(2);
-        const auto left = [this, waiting] {
-            if (--*waiting == 0) stop_now();
-        };
-        docker_->leave(kRemovals, left);
-        kubernetes_->leave(kRemovals, left);
+        const auto all_left = after_each(remote_.size(), [this] { stop_now(); });
+        for (const RuntimePart& part : remote_)
+            part.leave ? part.leave(kRemovals, all_left) : all_left();
     });
 }
 

@@ -17,14 +17,11 @@
 #include "admin/background.h"
 #include "app/api_binding.h"
 #include "app/call_metrics.h"
-#include "app/code_forge_parts.h"
 #include "app/dev_view.h"
-#include "app/docker_parts.h"
 #include "app/engine_host.h"
-#include "app/kubernetes_parts.h"
-#include "app/lambda_parts.h"
 #include "app/outbound.h"
 #include "app/platform.h"
+#include "app/runtime_parts.h"
 #include "app/state_dir.h"
 #include "cli/command_line.h"
 #include "config/settings.h"
@@ -40,10 +37,6 @@
 #include "observability/observer_fanout.h"
 #include "observability/registry.h"
 #include "process/spawner.h"
-#include "runtimes/code_forge.h"
-#include "runtimes/docker.h"
-#include "runtimes/kubernetes.h"
-#include "runtimes/lambda.h"
 #include "runtimes/local_process.h"
 #include "runtimes/simulation.h"
 #include "runtimes/test_report_reader.h"
@@ -54,6 +47,7 @@ struct WorkerContext {
     cli::Console& console;
     const Clock& clock;
     Random& random;
+    std::vector<MakeRuntime> runtimes;
     config::Settings settings;
     std::function<Result<config::Settings>()> read_settings;  // anew, for a reload
     bool cluster = false;                                     // `run`
@@ -79,13 +73,12 @@ private:
     Result<void> make_flow();
     void leave();
     Result<void> make_executors();
-    [[nodiscard]] ContainerSurroundings container_surroundings(const std::string& own_id);
     void make_clients();
-    Result<void> make_containers();
-    void make_lambda();
+    Result<void> make_remote_runtimes();
     void forget_executors();
     Result<void> serve();
     Result<void> submit_examples();
+    void begin_runtimes();
     void begin();
     void on_signal(int number);
     void interrupted(int number);
@@ -136,10 +129,7 @@ private:
     std::unique_ptr<http::Client> http_;
     std::unique_ptr<http::Client> outside_;  // services on the internet: by a proxy, where there is one
     std::unique_ptr<CallMetrics> call_metrics_;
-    std::unique_ptr<DockerRuntime> docker_;
-    std::unique_ptr<KubernetesRuntime> kubernetes_;
-    std::unique_ptr<LambdaRuntime> lambda_;
-    std::unique_ptr<CodeForgeRuntime> code_forge_;
+    std::vector<RuntimePart> remote_;
     std::unique_ptr<SimulationRuntime> simulation_;
     std::vector<Runtime*> runtimes_;
     std::unique_ptr<ExecuteExecutor> execute_;

@@ -20,11 +20,19 @@ struct ExecuteExecutor::Wish {
     std::optional<bool> allow_local;
 };
 
-Result<ExecuteExecutor::Wish> ExecuteExecutor::read_wish(const Ticket& ticket) {
+// One of the contract's names, built or not, or of another runtime that is built; empty = none. Code Forge is asked for
+// by a template.
+Result<std::string> ExecuteExecutor::asked_for(const Parameters& parameters) const {
+    const auto name = parameters.text("runtime");
+    if (name && *name && **name != kCodeForgeRuntime && find(**name) != nullptr) return **name;
+    WA_TRY(const auto word, parameters.word("runtime", {"k8s", "docker", "lambda", "local", "simulation"}));
+    return word.value_or("");
+}
+
+Result<ExecuteExecutor::Wish> ExecuteExecutor::read_wish(const Ticket& ticket) const {
     const Parameters parameters(ticket.parameters);
     Wish wish;
-    WA_TRY(const auto runtime, parameters.word("runtime", {"k8s", "docker", "lambda", "local", "simulation"}));
-    wish.runtime = runtime.value_or("");
+    WA_TRY(wish.runtime, asked_for(parameters));
     WA_TRY(wish.allow_local, parameters.boolean("allow_local_fallback"));
     WA_TRY(const auto command, parameters.command("command"));
     wish.has_command = command && !command->empty();
@@ -53,7 +61,7 @@ public:
 
     void begin() {
         executor_.running_.insert_or_assign(context_.ticket->ticket_id, this);
-        auto wish = read_wish(*context_.ticket);
+        auto wish = executor_.read_wish(*context_.ticket);
         if (!wish) {
             AttemptReport report;
             report.error = std::move(wish).error();

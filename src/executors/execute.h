@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "core/codec/parameters.h"
 #include "executors/fallback.h"
 #include "ports/executor.h"
 #include "ports/runtime.h"
@@ -52,7 +53,8 @@ private:
         Runtime* runtime = nullptr;  // null: none is left
         std::vector<PassedOver> passed_over;
     };
-    [[nodiscard]] static Result<Wish> read_wish(const Ticket& ticket);
+    [[nodiscard]] Result<std::string> asked_for(const Parameters& parameters) const;
+    [[nodiscard]] Result<Wish> read_wish(const Ticket& ticket) const;
     [[nodiscard]] Choice choose(const std::vector<std::string>& order, const Wish& wish, const Ticket& ticket) const;
     [[nodiscard]] Runtime* find(std::string_view name) const;
     [[nodiscard]] Runtime* holder(const Ticket& ticket) const;

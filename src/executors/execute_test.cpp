@@ -306,6 +306,22 @@ TEST_F(ExecuteTest, AnUnknownRuntimeIsRefused) {
     EXPECT_EQ(local.starts, 0);
 }
 
+TEST_F(ExecuteTest, WhateverIsBuiltCanBeAskedForByItsName) {
+    FakeRuntime other("toolshed", queue);
+    other.report = local.report;
+    ticket.parameters["runtime"] = "toolshed";
+    EXPECT_TRUE(run({&local, &other, &simulation}).success);
+    EXPECT_EQ(other.starts, 1);
+    EXPECT_EQ(local.starts, 0);
+    FakeRuntime forge("code_forge", queue);
+    forge.report = local.report;
+    ticket.parameters["runtime"] = "code_forge";  // that one is asked for by a template
+    const AttemptReport report = run({&local, &forge, &simulation});
+    ASSERT_TRUE(report.error);
+    EXPECT_EQ(report.error->code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(forge.starts, 0);
+}
+
 TEST_F(ExecuteTest, StopReachesTheRuntimeAndNothingFollows) {
     options.fallback_on = FallbackOn::kAnyError;
     local.report.reset();

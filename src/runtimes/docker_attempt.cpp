@@ -686,9 +686,15 @@ void DockerRuntime::Attempt::collect() {
 }
 
 // A log that is followed may lack what was printed last: engines close it when the container ends, not when its output
-// does. So it is read once more now, unless the engine may have dropped its beginning.
+// does. So it is read once more now, unless the engine may have dropped its beginning: then nobody can tell whether the
+// one that was followed was whole (engines lose and repeat parts of it when they begin another file).
 void DockerRuntime::Attempt::read_log_to_the_end() {
-    if (log_complete_ && (log_is_final_ || seen_out_ + seen_err_ > kKeptByEngine)) return collected();
+    if (log_complete_ && log_is_final_) return collected();
+    if (log_complete_ && seen_out_ + seen_err_ > kKeptByEngine) {
+        if (report_.attempt.metadata.try_emplace("output_incomplete", "true").second)
+            say("it printed more than the engine keeps: some of it, also of its end, may be missing or repeated");
+        return collected();
+    }
     log_is_final_ = true;
     log_complete_ = false;
     read_log(false);

@@ -469,6 +469,17 @@ TEST_F(DockerTest, OutputIsBounded) {
     EXPECT_EQ(report.attempt.metadata.at("stdout_bytes"), "2048000");
 }
 
+// A log that is followed may lose its end or repeat itself when the engine begins another file; a second look cannot
+// tell, as the beginning is gone by then.
+TEST_F(DockerTest, OutputThatTheEngineDoesNotKeepIsNotCalledComplete) {
+    engine.output.clear();
+    for (int at = 0; at < 144; ++at)
+        engine.output += frame(1, std::string(65535, 'x') + "\n");
+    EXPECT_TRUE(run().success);
+    EXPECT_EQ(report.attempt.metadata.at("output_incomplete"), "true");
+    EXPECT_EQ(report.attempt.metadata.at("stdout_bytes"), std::to_string(144 * 65536));
+}
+
 // ---- an engine that misbehaves at each step, once and for ever
 
 struct Strange {

@@ -25,6 +25,7 @@ kubernetes::ApiOptions api_options(const KubernetesOptions& options) {
     kubernetes::ApiOptions api;
     api.name_space = options.name_space;
     api.call_timeout = options.call_timeout;
+    api.policy = options.policy;
     api.listener = options.listener;
     api.on_call = options.on_call;
     return api;

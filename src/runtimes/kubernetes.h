@@ -61,6 +61,9 @@ struct KubernetesOptions {
     Duration sweep_interval = std::chrono::minutes(10);
     Duration first_wait = std::chrono::milliseconds(200);  // before something is tried again; it doubles, to 5 s
     Duration second_look = std::chrono::seconds(60);       // a Job is asked for beside the watch
+    Duration gone_limit = std::chrono::seconds(20);        // from SIGKILL until the Job must be gone
+    Duration log_look = std::chrono::seconds(5);           // an ended pod's output must go on at least so often
+    http::ServicePolicy policy = kubernetes::usual_policy();
     std::size_t result_lines = 1000;
     http::ServiceListener* listener = nullptr;                                    // of calls; may be null
     std::function<void(std::string_view call, std::string_view status)> on_call;  // may be empty

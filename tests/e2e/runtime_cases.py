@@ -633,6 +633,20 @@ class Cases:
             self.assertNotIn(value, everything)
         self.nothing_left()
 
+    def case_run_again_by_a_person_it_runs_anew(self):
+        worker, since = self.worker(RETRY_BACKOFF_BASE_SECONDS="0.1"), time.time()
+        ticket_id = self.submit(worker, self.backend.work(0.1, code=7))
+        self.assert_failed(self.ended(worker, ticket_id), ".")
+        status, answer = worker.request("POST", f"/api/v1/tickets/{ticket_id}/retry", {})
+        self.assertLess(status, 300, answer)
+        def endings():
+            return [row["kind"] for row in self.rows(worker, ticket_id, "history")].count("ended")
+        self.assertTrue(wait_until(lambda: endings() == 2, 60), worker.tail())
+        self.assert_failed(self.ended(worker, ticket_id), ".")
+        self.assert_it_was_this(self.ticket(worker, ticket_id))
+        self.assert_begun(since, 2)
+        self.nothing_left()
+
     # ---- what holds for commands
 
     def case_no_output(self):
@@ -656,7 +670,8 @@ class Cases:
         ticket = self.run_one(self.worker(), self.backend.ticket("head -c 40000000 /dev/zero | tr '\\000' x; printf end"), 180)
         self.assertEqual(ticket["status"], "COMPLETED", ticket["error_message"])
         self.assertLess(len(self.output(ticket)["stdout"]), 300_000)
-        self.assertTrue(self.output(ticket)["stdout"].endswith("xend"))
+        if self.facts(ticket).get("output_incomplete") != "true":  # an engine may lose some of so much; then it is said
+            self.assertTrue(self.output(ticket)["stdout"].endswith("xend"))
         self.assertEqual(self.facts(ticket)["truncated"], "true")
         self.nothing_left()
     case_huge_output_without_a_line.needs = "command", "huge_output"

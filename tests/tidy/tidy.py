@@ -216,6 +216,18 @@ def look_problems(name, text):
     return found
 
 
+QUOTE = re.compile(r"^```\w+ (\S+/\S+)\n(.*?)^```$", re.M | re.S)
+
+
+def quote_problems(name, text, files):
+    """A block of a page that names a file ("```cpp src/a.cpp") is in that file, line by line."""
+    found = []
+    for source, block in QUOTE.findall(text):
+        if block not in files.get(source, ""):
+            found.append(f"{name}: not in {source} as quoted: {block.splitlines()[0].strip()}")
+    return found
+
+
 def cycle_in(graph):
     """A cycle of the folders, as a list, or None."""
     state = {}
@@ -298,6 +310,12 @@ class TheTree(unittest.TestCase):
                     missing.append(f"{name}: {target}")
         self.assertEqual(missing, [])
 
+    def test_documents_quote_files_as_they_are(self):
+        pages = {name: text for name, text in self.files.items() if name.endswith(".md")}
+        self.assertGreater(sum(len(QUOTE.findall(text)) for text in pages.values()), 5)
+        found = [problem for name, text in pages.items() for problem in quote_problems(name, text, self.files)]
+        self.assertEqual(found, [])
+
     def test_the_state_table_is_in_the_architecture(self):
         """ARCHITECTURE.md shows core/ticket/ticket_state.h row by row."""
         header = self.files["src/core/ticket/ticket_state.h"]
@@ -372,6 +390,14 @@ class TheRules(unittest.TestCase):
         self.bad(look_problems, "src/a/x.cpp", "x" * (MAX_COLUMNS + 1) + "\n", "columns")
         self.good(look_problems, "src/a/x.h", "#pragma once\nint a;\n")
         self.good(look_problems, "Makefile", "all:\n\techo\n")
+
+    def test_quotes(self):
+        files = {"src/a.cpp": "int a;\nint b;\nint c;\n"}
+        page = "text\n```cpp src/a.cpp\n%s```\nmore\n"
+        self.assertEqual(quote_problems("x.md", page % "int b;\nint c;\n", files), [])
+        self.assertEqual(len(quote_problems("x.md", page % "int a;\nint c;\n", files)), 1)
+        self.assertEqual(len(quote_problems("x.md", page % "int a;\n", {})), 1)
+        self.assertEqual(quote_problems("x.md", "```cpp\nint z;\n```\n", files), [])
 
     def test_cycles(self):
         self.assertEqual(cycle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}}), ["a", "b", "c", "a"])
