@@ -98,9 +98,9 @@ json::object executor_row(const ApiParts& parts, TaskType type) {
             other |= runtime.available;
         }
     }
-    using Names = std::vector<std::string_view>;
-    for (const std::string_view name : test ? Names{"github_actions", "gitlab_ci", "jenkins"} : Names{"k8s"}) {
-        backends.push_back(runtime_row(name, false, "not built"));
+    if (test) {
+        for (const std::string_view name : {"github_actions", "gitlab_ci", "jenkins"})
+            backends.push_back(runtime_row(name, false, "not built"));
     }
     return json::object{{"task_type", to_string(type)},
                         {"state", local || simulation || other ? "ready" : "off"},
@@ -135,7 +135,8 @@ std::string doctor(const ApiParts& parts) {
     rows.push_back(local_check(parts.isolation(), parts.settings));
     for (const RuntimeState& runtime : parts.runtimes()) {
         // What is switched off on purpose is no fault.
-        const std::string_view status = runtime.available || !runtime.wanted ? "ok" : "error";
+        const bool good = runtime.available || !runtime.wanted;
+        const std::string_view status = !good ? "error" : runtime.available && !runtime.fix.empty() ? "warning" : "ok";
         rows.push_back(check(runtime.name, status, runtime.detail, runtime.fix));
     }
     if (std::ranges::find(parts.task_types, TaskType::kTest) != parts.task_types.end())

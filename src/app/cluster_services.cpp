@@ -26,11 +26,11 @@ public:
     void status_delivered(const StatusUpdate& update, Duration took) override {
         owner_.metrics_.ticket_api_call(method_of(update), true);
         owner_.metrics_.status_delivered(to_string(update.status));
-        owner_.metrics_.external_request("ticket_service", method_of(update), took);
+        owner_.parts_.metrics.external_request("ticket_service", method_of(update), took);
     }
     void status_delayed(const StatusUpdate& update, const Error& why) override {
         owner_.metrics_.ticket_api_call(method_of(update), false);
-        owner_.metrics_.external_retry("ticket_service", to_string(why.code));
+        owner_.parts_.metrics.external_retry("ticket_service", to_string(why.code));
         owner_.parts_.log.debug("ticket_status_delayed", {{"ticket_id", update.ticket_id}, {"error", why.describe()}});
     }
     void status_lost(const StatusUpdate& update, const Error& why) override {
@@ -42,12 +42,12 @@ public:
     }
     void lookup_ended(bool ok, Duration took) override {
         owner_.metrics_.ticket_api_call("get_ticket", ok);
-        owner_.metrics_.external_request("ticket_service", "get_ticket", took);
+        owner_.parts_.metrics.external_request("ticket_service", "get_ticket", took);
     }
     void token_fetched(bool ok, Duration took) override {
         if (ok) owner_.metrics_.token_obtained();
         owner_.metrics_.ticket_api_call("get_ticket_token", ok);
-        owner_.metrics_.external_request("ticket_service", "get_ticket_token", took);
+        owner_.parts_.metrics.external_request("ticket_service", "get_ticket_token", took);
     }
     void lookup_failed(const Error& why) override {
         owner_.parts_.log.debug("ticket_lookup_failed", {{"error", why.describe()}});
@@ -72,7 +72,7 @@ class ClusterServices::SchemaListener final : public SchemaRegistryListener {
 public:
     explicit SchemaListener(ClusterServices& owner) : owner_(owner) {}
     void schema_fetched(SchemaId id, SchemaState state, std::string_view why, Duration took) override {
-        owner_.metrics_.external_request("schema_registry", "get_schema", took);
+        owner_.parts_.metrics.external_request("schema_registry", "get_schema", took);
         owner_.metrics_.schema_request(state == SchemaState::kFound      ? "success"
                                        : state == SchemaState::kNotFound ? "not_found"
                                                                          : "error");

@@ -29,6 +29,7 @@ CodeForgeOptions code_forge_options(const RuntimeSurroundings& around) {
     options.notes_folder = around.state_path + "/code_forge";
     // In a cluster the ticket may go to a worker that does not see the notes.
     options.detachable = one_machine && !around.scratch;
+    options.listener = &around.listener;
     options.on_call = [&metrics = around.metrics](std::string_view method, std::string_view status) {
         metrics.code_forge_call(method, status);
     };

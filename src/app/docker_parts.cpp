@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "app/container_parts.h"
 #include "runtimes/docker.h"
 
 namespace wa::app {
@@ -42,35 +43,6 @@ docker::TaskRules task_rules(const config::Settings& settings) {
     return rules;
 }
 
-KeeperOptions keeper_options(const RuntimeSurroundings& around) {
-    KeeperOptions keeper;
-    const std::string instance = around.platform.instance();
-    const std::string pool = around.platform.pool();
-    keeper.worker = instance.empty() ? around.own_id : instance;
-    keeper.domain = pool.empty() ? around.own_id : pool;
-    keeper.notes_folder = around.state_path + "/docker";
-    keeper.remove_ended = around.settings.flag("DOCKER_CLEANUP_CONTAINERS");
-    keeper.unknown_is_gone = pool.empty();
-    keeper.standing = [in_hand = around.in_hand, &platform = around.platform](std::string_view ticket_id) {
-        if (in_hand(ticket_id)) return TicketStanding::kOpen;
-        switch (platform.standing(ticket_id)) {
-            case DependencyState::kUnknown: return TicketStanding::kUnknown;
-            case DependencyState::kOpen: return TicketStanding::kOpen;
-            case DependencyState::kCompleted:
-            case DependencyState::kFailed: break;
-        }
-        return TicketStanding::kEnded;
-    };
-    keeper.on_swept = [&metrics = around.metrics, &log = around.log](std::size_t count) {
-        metrics.orphans_removed("docker", count);
-        log.warning("orphans_removed", {{"runtime", "docker"}, {"count", count}});
-    };
-    keeper.on_problem = [&log = around.log](const std::string& problem) {
-        log.warning("docker_cleanup_failed", {{"error", problem}});
-    };
-    return keeper;
-}
-
 DockerOptions docker_options(const RuntimeSurroundings& around) {
     const config::Settings& settings = around.settings;
     DockerOptions options;
@@ -95,7 +67,7 @@ DockerOptions docker_options(const RuntimeSurroundings& around) {
     } else {
         options.misconfigured = "DOCKER_AUTH_CONFIG: " + auth.error().message;
     }
-    options.keeper = keeper_options(around);
+    options.keeper = keeper_options(around, "docker", settings.flag("DOCKER_CLEANUP_CONTAINERS"));
     options.timeout = settings.duration("DOCKER_TIMEOUT_SECONDS");
     options.pull_timeout = settings.duration("DOCKER_PULL_TIMEOUT_SECONDS");
     options.patience = settings.duration("DOCKER_RECONNECT_SECONDS");

@@ -1,5 +1,6 @@
 #include "app/lambda_parts.h"
 
+#include "app/outbound.h"
 #include "config/environment.h"
 #include "http_client/url.h"
 #include "runtimes/lambda.h"
@@ -64,7 +65,8 @@ std::string lambda_place(const config::Settings& settings) {
     return parsed ? parsed->shown : "LAMBDA_ENDPOINT_URL cannot be read";
 }
 
-LambdaOptions lambda_options(const config::Settings& settings, observability::Metrics& metrics) {
+LambdaOptions lambda_options(const RuntimeSurroundings& around) {
+    const config::Settings& settings = around.settings;
     LambdaOptions options;
     options.enabled = settings.flag("LAMBDA_ENABLED");
     options.region = settings.text("LAMBDA_REGION");
@@ -76,14 +78,19 @@ LambdaOptions lambda_options(const config::Settings& settings, observability::Me
     find_credentials(settings, options);
     if (auto url = http::parse_url(options.endpoint); !url)
         options.misconfigured = "LAMBDA_ENDPOINT_URL: " + url.error().message;
-    options.on_invocation = [&metrics](std::string_view status, Duration took, std::optional<Duration> billed) {
+    options.listener = &around.listener;
+    options.on_invocation = [&metrics = around.metrics](std::string_view status, Duration took,
+                                                        std::optional<Duration> billed) {
         metrics.lambda_invocation(status, took, billed);
     };
+    // Not past a proxy that was asked for.
+    if (const auto proxy = outbound_proxy(settings); !proxy) options.misconfigured = proxy.error().message;
     return options;
 }
 
 std::string lambda_fix(const config::Settings& settings, const Availability& now) {
     if (!settings.flag("LAMBDA_ENABLED")) return "LAMBDA_ENABLED=true, with keys or a web identity for AWS";
+    if (now.detail.starts_with("OUTBOUND_")) return "correct that setting";
     if (now.reason == Unavailable::kDisabled)
         return "set LAMBDA_ACCESS_KEY and LAMBDA_SECRET_KEY (or AWS's own names, or a web identity)";
     return "see that LAMBDA_ENDPOINT_URL and LAMBDA_REGION are right, and that the endpoint can be reached from here";
@@ -92,8 +99,8 @@ std::string lambda_fix(const config::Settings& settings, const Availability& now
 }  // namespace
 
 RuntimePart make_lambda(const RuntimeSurroundings& around) {
-    auto made = std::make_unique<LambdaRuntime>(around.loop, around.clock, around.random, around.http, around.logs,
-                                                lambda_options(around.settings, around.metrics));
+    auto made = std::make_unique<LambdaRuntime>(around.loop, around.clock, around.random, around.outside, around.logs,
+                                                lambda_options(around));
     LambdaRuntime& lambda = *made;
     return {.runtime = std::move(made),
             .begin =

@@ -19,6 +19,7 @@
 #include "base/random.h"
 #include "config/settings.h"
 #include "http_client/http_client.h"
+#include "http_client/service_caller.h"
 #include "observability/logger.h"
 #include "observability/metrics.h"
 #include "ports/runtime.h"
@@ -31,7 +32,9 @@ struct RuntimeSurroundings {
     boost::asio::io_context& loop;
     const Clock& clock;
     Random& random;
-    http::Client& http;  // one for all of them
+    http::Client& http;               // for what is in the cluster or on this machine
+    http::Client& outside;            // for what is on the internet: by a proxy, where there is one
+    http::ServiceListener& listener;  // counts calls
     TaskLogs* logs = nullptr;
     const config::Settings& settings;
     Platform& platform;
@@ -48,7 +51,7 @@ struct RuntimeState {
     std::string name;
     bool available = false;
     std::string detail;   // what it is, or why it cannot be used
-    std::string fix;      // when it cannot: what to do about it
+    std::string fix;      // when it cannot, or not all of it: what to do about it
     bool wanted = false;  // switched on: then that it is away is worth a word
 };
 

@@ -301,16 +301,25 @@ TestOptions Worker::test_options() const {
     return options;
 }
 
-Result<void> Worker::make_remote_runtimes() {
+void Worker::make_clients() {
     http::ClientOptions client;
     client.user_agent = "worker-agents/" + std::string(kVersion);
     client.watch = platform_->calls();
+    http::ClientOptions outside = client;
     http_ = std::make_unique<http::Client>(loop_, context_.clock, std::move(client));
+    if (auto proxy = outbound_proxy(settings_)) outside.proxy = *std::move(proxy);
+    outside_ = std::make_unique<http::Client>(loop_, context_.clock, std::move(outside));
+    call_metrics_ = std::make_unique<CallMetrics>(*metrics_, *log_);
+}
+
+Result<void> Worker::make_remote_runtimes() {
     WA_TRY(const std::string token, state_->token(context_.random));
     const RuntimeSurroundings around{loop_,
                                      context_.clock,
                                      context_.random,
                                      *http_,
+                                     *outside_,
+                                     *call_metrics_,
                                      task_logs_.get(),
                                      settings_,
                                      *platform_,
@@ -336,6 +345,7 @@ Result<void> Worker::make_executors() {
     const SimulationPolicy policy =
         settings_.text("SIMULATION_POLICY") == "deny" ? SimulationPolicy::kDeny : SimulationPolicy::kAllow;
     simulation_ = std::make_unique<SimulationRuntime>(loop_, context_.clock, context_.random, policy);
+    make_clients();
     WA_CHECKED(make_remote_runtimes());
     runtimes_ = {local_.get()};
     for (const RuntimePart& part : remote_)
@@ -360,6 +370,8 @@ void Worker::forget_executors() {
     test_reports_.reset();
     runtimes_.clear();
     remote_.clear();
+    call_metrics_.reset();
+    outside_.reset();
     http_.reset();
     local_.reset();
     simulation_.reset();

@@ -16,8 +16,10 @@
 #include "adapters/task_logs/file_task_logs.h"
 #include "admin/background.h"
 #include "app/api_binding.h"
+#include "app/call_metrics.h"
 #include "app/dev_view.h"
 #include "app/engine_host.h"
+#include "app/outbound.h"
 #include "app/platform.h"
 #include "app/runtime_parts.h"
 #include "app/state_dir.h"
@@ -71,6 +73,7 @@ private:
     Result<void> make_flow();
     void leave();
     Result<void> make_executors();
+    void make_clients();
     Result<void> make_remote_runtimes();
     void forget_executors();
     Result<void> serve();
@@ -124,6 +127,8 @@ private:
     std::unique_ptr<Spawner> spawner_;
     std::unique_ptr<LocalRuntime> local_;
     std::unique_ptr<http::Client> http_;
+    std::unique_ptr<http::Client> outside_;  // services on the internet: by a proxy, where there is one
+    std::unique_ptr<CallMetrics> call_metrics_;
     std::vector<RuntimePart> remote_;
     std::unique_ptr<SimulationRuntime> simulation_;
     std::vector<Runtime*> runtimes_;

@@ -406,6 +406,19 @@ TEST(Rules, BetweenSettings) {
     expect_refused(with_environment({{"LOCAL_RUNTIME_ALLOWED_DIRS", "tmp"}}), "absolute paths");
     expect_refused(with_environment({{"LOCAL_RUNTIME_PATH", "/bin:."}}), "absolute paths");
     expect_refused(with_environment({{"K8S_JOBS_DEFAULT_CPU_LIMIT", "many"}}), "quantity");
+    expect_refused(with_environment({{"K8S_JOBS_DEFAULT_CPU_REQUEST", "2"}}), "above K8S_JOBS_DEFAULT_CPU_LIMIT");
+    expect_refused(with_environment({{"K8S_JOBS_DEFAULT_MEMORY_LIMIT", "64Mi"}}),
+                   "K8S_JOBS_DEFAULT_MEMORY_REQUEST must not be above");
+    expect_refused(with_environment({{"K8S_JOBS_TMP_SIZE", "2GiB"}}), "K8S_JOBS_EPHEMERAL_STORAGE");
+    for (const char* user : {"root", "0", "0:0", "000", "1000:", "1000:staff", ":1", "12345678901"})
+        expect_refused(with_environment({{"K8S_JOBS_USER", user}}), "K8S_JOBS_USER must be");
+    expect_refused(with_environment({{"K8S_JOBS_NODE_SELECTOR", "disk=ssd,zone"}}), "must hold key=value");
+    for (const char* text : {"x", "{}", "[1]", "[{}"})
+        expect_refused(with_environment({{"K8S_JOBS_TOLERATIONS", text}}), "JSON list of objects");
+    EXPECT_LOADS(load(with_environment({{"K8S_JOBS_USER", "65534"},
+                                        {"K8S_JOBS_NODE_SELECTOR", "disk=ssd,node.example.org/pool="},
+                                        {"K8S_JOBS_TOLERATIONS", R"([{"operator": "Exists"}])"},
+                                        {"K8S_JOBS_DEFAULT_CPU_LIMIT", "0.5"}})));
     expect_refused(with_environment({{"HTTP_HOST", "http://x"}}), "HTTP_HOST must be an address");
     // S2: an empty kubeconfig means in-cluster.
     EXPECT_LOADS(load(with_environment({{"FLUX_ENABLED", "true"}})));

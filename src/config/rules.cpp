@@ -1,9 +1,14 @@
 #include "config/rules.h"
 
 #include <algorithm>
+#include <boost/json/array.hpp>
+#include <cstdint>
 #include <map>
+#include <optional>
 
 #include "config/values.h"
+#include "core/codec/json_limits.h"
+#include "core/codec/quantity.h"
 
 namespace wa::config {
 namespace {
@@ -22,6 +27,7 @@ public:
         identities();
         providers();
         quantities();
+        kubernetes_jobs();
         unbuilt();
     }
 
@@ -209,12 +215,52 @@ private:
         }
     }
 
+    using ReadQuantity = std::optional<std::uint64_t> (*)(std::string_view);
+
+    // Kubernetes refuses every Job whose requests are above its limits.
     void quantities() {
-        for (const std::string_view name : {"K8S_JOBS_DEFAULT_CPU_REQUEST", "K8S_JOBS_DEFAULT_CPU_LIMIT",
-                                            "K8S_JOBS_DEFAULT_MEMORY_REQUEST", "K8S_JOBS_DEFAULT_MEMORY_LIMIT"}) {
-            if (is_quantity(settings_.text(name))) continue;
-            add(cluster(), name, std::string(name) + " must be a quantity such as 500m or 512Mi");
+        request_and_limit("K8S_JOBS_DEFAULT_CPU_REQUEST", "K8S_JOBS_DEFAULT_CPU_LIMIT", parse_cpu_quantity, "500m");
+        request_and_limit("K8S_JOBS_DEFAULT_MEMORY_REQUEST", "K8S_JOBS_DEFAULT_MEMORY_LIMIT", parse_memory_quantity,
+                          "512Mi");
+        if (settings_.integer("K8S_JOBS_TMP_SIZE") > settings_.integer("K8S_JOBS_EPHEMERAL_STORAGE")) {
+            add(cluster(), "K8S_JOBS_TMP_SIZE",
+                "K8S_JOBS_TMP_SIZE must not be above K8S_JOBS_EPHEMERAL_STORAGE, which it is a part of");
         }
+    }
+
+    void request_and_limit(std::string_view request, std::string_view limit, ReadQuantity read,
+                           const std::string& example) {
+        for (const std::string_view name : {request, limit}) {
+            if (read(settings_.text(name))) continue;
+            return add(cluster(), name, std::string(name) + " must be a quantity such as " + example);
+        }
+        if (*read(settings_.text(request)) > *read(settings_.text(limit)))
+            add(cluster(), request, std::string(request) + " must not be above " + std::string(limit));
+    }
+
+    void kubernetes_jobs() {
+        const auto numbers = [](std::string_view text) {
+            return !text.empty() && text.size() <= 10 && text.find_first_not_of("0123456789") == std::string_view::npos;
+        };
+        const std::string_view user = settings_.text("K8S_JOBS_USER");
+        const std::size_t colon = user.find(':');
+        const std::string_view uid = user.substr(0, colon);
+        const bool group = colon == std::string_view::npos || numbers(user.substr(colon + 1));
+        if (!numbers(uid) || !group || uid.find_first_not_of('0') == std::string_view::npos) {
+            add(cluster(), "K8S_JOBS_USER",
+                "K8S_JOBS_USER must be uid or uid:gid as numbers, and not root's: a cluster may not know names");
+        }
+        for (const std::string& entry : settings_.list("K8S_JOBS_NODE_SELECTOR")) {
+            if (const std::size_t at = entry.find('='); at != std::string::npos && at > 0) continue;
+            add(cluster(), "K8S_JOBS_NODE_SELECTOR", "K8S_JOBS_NODE_SELECTOR must hold key=value");
+        }
+        if (!settings_.has("K8S_JOBS_TOLERATIONS")) return;
+        const auto tolerations = parse_json(settings_.text("K8S_JOBS_TOLERATIONS"));
+        const auto* list = tolerations ? tolerations->if_array() : nullptr;
+        const auto is_object = [](const boost::json::value& entry) { return entry.is_object(); };
+        if (list == nullptr || !std::ranges::all_of(*list, is_object))
+            add(cluster(), "K8S_JOBS_TOLERATIONS", "K8S_JOBS_TOLERATIONS must be a JSON list of objects",
+                R"(for example [{"key": "tasks", "operator": "Exists", "effect": "NoSchedule"}])");
     }
 
     // One warning for all settings that were given and have nothing to act on.

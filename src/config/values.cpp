@@ -311,16 +311,6 @@ Result<std::string> parse_url(std::string_view text) {
     return std::string(text);
 }
 
-bool is_quantity(std::string_view text) {
-    const auto number = leading_number(text);
-    if (!number) return false;
-    for (const std::string_view suffix :
-         {"", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"}) {
-        if (number->rest == suffix) return true;
-    }
-    return false;
-}
-
 Result<Value> parse_items(const SettingSpec& spec, std::vector<std::string> items) {
     std::vector<std::string> out;
     for (std::string& item : items) {

@@ -27,8 +27,6 @@ Result<std::int64_t> parse_size(std::string_view text);                         
 Result<std::vector<std::string>> parse_list(std::string_view text);
 // An absolute URL with a host (or unix:// with a path). Gives the text back, without blanks around it.
 Result<std::string> parse_url(std::string_view text);
-// Kubernetes quantity: "500m", "2", "512Mi".
-bool is_quantity(std::string_view text);
 
 // The whole of it: parses by type and checks choices and range.
 Result<Value> parse_value(const SettingSpec& spec, std::string_view text);

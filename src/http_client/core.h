@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "http_client/http_client.h"
+#include "http_client/kept_files.h"
 #include "http_client/multi.h"
 #include "http_client/name_cache.h"
-#include "http_client/tls_files.h"
 #include "http_client/transfer.h"
 
 namespace wa::http {
@@ -49,7 +49,7 @@ private:
     ClientOptions options_;
     TransferSettings settings_;
     NameCache names_;
-    TlsFiles files_;
+    KeptFiles files_;
     Multi multi_;
     std::unordered_map<Transfer*, std::shared_ptr<Transfer>> calls_;          // looking up, or with libcurl
     std::unordered_map<std::string, std::vector<std::uint16_t>> told_ports_;  // of names whose addresses libcurl has

@@ -46,6 +46,11 @@ struct TlsOptions {
     std::string ca_file{};      // PEM; empty = what the machine trusts
     std::string client_cert{};  // PEM, with the chain; needs client_key
     std::string client_key{};   // PEM
+    // The same as texts that are at hand. One that is not empty wins over its file. A connection that was made with
+    // another authority or certificate is not used.
+    std::string ca_pem{};
+    std::string client_cert_pem{};
+    std::string client_key_pem{};
 
     friend bool operator==(const TlsOptions&, const TlsOptions&) = default;
 };

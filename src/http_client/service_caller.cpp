@@ -384,8 +384,12 @@ void ServiceState::ended(const Job& job, Result<Response> result) {
     if (verdict.wait) hold(*verdict.wait);
     job->unknown |= verdict.acted_upon == ActedUpon::kUnknown;
     if (listener_ != nullptr)
-        listener_->tried(policy_.name, job->call.request.method, result ? result->status : 0,
-                         clock_.now() - job->sent_at);
+        listener_->tried({.service = policy_.name,
+                          .method = job->call.request.method,
+                          .name = job->call.request.purpose.name,
+                          .status = result ? result->status : 0,
+                          .took = clock_.now() - job->sent_at,
+                          .stream = job->call.reader.has_value()});
     if (renew(job, result)) return;
     if (may_try_again(job, verdict)) {
         if (const auto wait = next_pause(job, verdict)) return pause(job, *wait, reason_of(result));

@@ -69,12 +69,22 @@ struct ServiceAnswer {
     Duration waited{};          // for its turn and for next tries
 };
 
+// One try that is over. Views into the caller, valid while it is told.
+struct ServiceTry {
+    std::string_view service;
+    std::string_view method;  // of HTTP
+    std::string_view name;    // Request::purpose's; may be empty
+    int status = 0;           // 0 = there was no answer
+    Duration took{};
+    bool stream = false;  // it lasted as long as somebody listened
+};
+
 // Who counts. Called from inside; must not call back.
 class ServiceListener {
 public:
     virtual ~ServiceListener() = default;
-    // One try is over; given up ones are not told. `status` 0: no answer.
-    virtual void tried(const std::string& service, std::string_view method, int status, Duration took) = 0;
+    // Given up ones are not told.
+    virtual void tried(const ServiceTry& over) = 0;
     // "connect", "timeout", "429", …
     virtual void retried(const std::string& service, std::string_view reason) = 0;
     virtual void breaker_changed(const std::string& service, CircuitBreaker::State state) = 0;

@@ -82,10 +82,15 @@ TEST(Verdicts, WhatIsAskedFor) {
 // ------------------------------------------------------------ calls
 
 struct Noted final : ServiceListener {
-    void tried(const std::string&, std::string_view, int status, Duration) override { statuses.push_back(status); }
+    void tried(const ServiceTry& over) override {
+        statuses.push_back(over.status);
+        tries.push_back(std::string(over.service) + " " + std::string(over.method) + " " + std::string(over.name) +
+                        (over.stream ? " stream" : ""));
+    }
     void retried(const std::string&, std::string_view reason) override { reasons.emplace_back(reason); }
     void breaker_changed(const std::string&, State state) override { states.push_back(state); }
     std::vector<int> statuses;
+    std::vector<std::string> tries;
     std::vector<std::string> reasons;
     std::vector<State> states;
 };
@@ -148,6 +153,17 @@ TEST_F(ServiceCallerTest, TriesAgainWhatMayPass) {
     EXPECT_THAT(noted.reasons, ::testing::ElementsAre("503", "unreachable"));
     ASSERT_EQ(watch.calls.size(), 3U);
     EXPECT_EQ(watch.calls[2]->purpose.retry, 2);
+}
+
+TEST_F(ServiceCallerTest, WhoCountsIsToldWhichCallItWas) {
+    RawServer server(loop, [](const Seen&) { return reply(200, "x"); });
+    ServiceCall named{.request = {.method = "PUT", .url = server.url()}};
+    named.request.purpose.name = "thing.put";
+    ASSERT_TRUE(ask(std::move(named)).result);
+    ServiceCall stream{.request = {.url = server.url()}};
+    stream.reader.emplace();
+    ASSERT_TRUE(ask(std::move(stream)).result);
+    EXPECT_THAT(noted.tries, ::testing::ElementsAre("thing PUT thing.put", "thing GET  stream"));
 }
 
 TEST_F(ServiceCallerTest, TheLastAnswerIsTheAnswer) {

@@ -25,6 +25,10 @@ protected:
     void SetUp() override { ASSERT_TRUE(certificates->ok()) << "the openssl program could not make certificates"; }
 
     static std::string file(const std::string& name) { return certificates->file(name); }
+    static std::string text(const std::string& name) {
+        std::ifstream stream(file(name));
+        return {std::istreambuf_iterator<char>(stream), {}};
+    }
 
     Result<Response> get(const std::string& url, const TlsOptions& tls) { return get(client, url, tls); }
     Result<Response> get(Client& by, const std::string& url, const TlsOptions& tls) {
@@ -87,6 +91,75 @@ TEST_F(TlsTest, ClientCertificate) {
             {.ca_file = file("ca.pem"), .client_cert = file("alice.pem"), .client_key = file("bob.key")});
     ASSERT_FALSE(mixed) << mixed->body;
     EXPECT_EQ(mixed.error().code, ErrorCode::kNotAllowed) << "the key does not belong to it";
+}
+
+TEST_F(TlsTest, TextsInPlaceOfFiles) {
+    const TlsServer server(file("server.pem"), file("server.key"), file("ca.pem"));
+    const TlsOptions alice{.client_cert = file("absent.pem"),
+                           .client_key = file("absent.key"),
+                           .ca_pem = text("ca.pem"),
+                           .client_cert_pem = text("alice.pem"),
+                           .client_key_pem = text("alice.key")};
+    const auto answer = get(server.url(), alice);
+    ASSERT_TRUE(answer) << answer.error().describe() << ": a text wins over its file";
+    EXPECT_EQ(answer->body, "hello alice");
+    ASSERT_TRUE(get(server.url(), alice));
+    EXPECT_EQ(server.handshakes(), 1) << "the same texts, the same connection";
+    const auto bob =
+        get(server.url(),
+            {.ca_pem = text("ca.pem"), .client_cert_pem = text("bob.pem"), .client_key_pem = text("bob.key")});
+    ASSERT_TRUE(bob) << bob.error().describe();
+    EXPECT_EQ(bob->body, "hello bob") << "not over alice's connection";
+    const TlsOptions in_one{.ca_pem = text("ca.pem"), .client_cert_pem = text("bob.pem") + text("bob.key")};
+    const auto together = get(server.url(), in_one);
+    ASSERT_TRUE(together) << together.error().describe();
+    EXPECT_EQ(together->body, "hello bob");
+    TlsOptions half = alice;
+    half.client_key_pem.clear();
+    half.client_key = file("alice.key");
+    const TlsServer other(file("server.pem"), file("server.key"), file("ca.pem"));
+    const auto mixed = get(other.url(), half);
+    ASSERT_TRUE(mixed) << mixed.error().describe() << ": a text and a file";
+    EXPECT_EQ(mixed->body, "hello alice");
+}
+
+TEST_F(TlsTest, TextsThatDoNotFit) {
+    const TlsServer server(file("server.pem"), file("server.key"), file("ca.pem"));
+    const TlsOptions alice{
+        .ca_pem = text("ca.pem"), .client_cert_pem = text("alice.pem"), .client_key_pem = text("alice.key")};
+    ASSERT_TRUE(get(server.url(), alice));
+    TlsOptions wrong_ca = alice;
+    wrong_ca.ca_pem = text("other.pem");
+    TlsOptions no_ca = alice;
+    no_ca.ca_pem = "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n";
+    TlsOptions no_certificate = alice;
+    no_certificate.client_cert_pem = "nonsense";
+    for (const TlsOptions& tls : {wrong_ca, no_ca, no_certificate}) {
+        const auto answer = get(server.url(), tls);
+        ASSERT_FALSE(answer) << answer->body;
+        EXPECT_EQ(answer.error().code, ErrorCode::kNotAllowed) << answer.error().describe();
+        EXPECT_EQ(answer.error().message.find("nonsense"), std::string::npos);
+    }
+    EXPECT_NE(alice, wrong_ca);
+}
+
+TEST_F(TlsTest, ARedirectElsewhereTakesNoCertificateAlong) {
+    const TlsServer elsewhere(file("server.pem"), file("server.key"), file("ca.pem"));
+    const TlsServer server(file("server.pem"), file("server.key"), file("ca.pem"), std::nullopt,
+                           testing::reply_text(302, "", "Location: " + elsewhere.url() + "\r\n"));
+    const TlsOptions by_files{
+        .ca_file = file("ca.pem"), .client_cert = file("alice.pem"), .client_key = file("alice.key")};
+    const TlsOptions by_texts{
+        .ca_pem = text("ca.pem"), .client_cert_pem = text("alice.pem"), .client_key_pem = text("alice.key")};
+    for (const TlsOptions& tls : {by_files, by_texts}) {
+        ASSERT_TRUE(get(elsewhere.url(), tls)) << "it would be let in";
+        Client fresh(loop, clock, {});
+        Request request{.url = server.url(), .tls = tls, .max_redirects = 1};
+        std::optional<Result<Response>> answer;
+        const Call call = fresh.send(std::move(request), [&](Result<Response> got) { answer = std::move(got); });
+        ASSERT_TRUE(run_until(loop, [&] { return answer.has_value(); }));
+        EXPECT_FALSE(*answer) << (*answer)->body;
+    }
 }
 
 TEST_F(TlsTest, FilesAreReadAgainWhenTheyChange) {

@@ -95,7 +95,7 @@ Transfer::Transfer(asio::io_context& loop, std::weak_ptr<Core> core, Request req
 
 Transfer::~Transfer() = default;
 
-Result<void> Transfer::set_up(CURL* handle, const TransferSettings& settings, TlsFiles& files,
+Result<void> Transfer::set_up(CURL* handle, const TransferSettings& settings, KeptFiles& files,
                               std::optional<Duration> remaining, const std::vector<std::string>& forgotten) {
     easy = handle;
     max_header_bytes_ = settings.max_header_bytes;
@@ -138,7 +138,7 @@ Result<void> Transfer::set_up(CURL* handle, const TransferSettings& settings, Tl
     return {};
 }
 
-Result<void> Transfer::set_proxy(const TransferSettings& settings, TlsFiles& files) {
+Result<void> Transfer::set_proxy(const TransferSettings& settings, KeptFiles& files) {
     if (!by_proxy) {
         curl_easy_setopt(easy, CURLOPT_PROXY, "");  // not what the environment says
         return {};
@@ -159,16 +159,9 @@ Result<void> Transfer::set_proxy(const TransferSettings& settings, TlsFiles& fil
     curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, tls.verify ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, tls.verify ? 2L : 0L);
-    if (!tls.ca_file.empty()) {
-        curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, static_cast<char*>(nullptr));
-        WA_CHECKED(set_file(CURLOPT_PROXY_CAINFO_BLOB, tls.ca_file, files));
-    }
-    if (!tls.client_cert.empty()) {
-        WA_CHECKED(set_file(CURLOPT_PROXY_SSLCERT_BLOB, tls.client_cert, files));
-        WA_CHECKED(
-            set_file(CURLOPT_PROXY_SSLKEY_BLOB, tls.client_key.empty() ? tls.client_cert : tls.client_key, files));
-    }
-    return {};
+    return set_pems(
+        {CURLOPT_PROXY_CAPATH, CURLOPT_PROXY_CAINFO_BLOB, CURLOPT_PROXY_SSLCERT_BLOB, CURLOPT_PROXY_SSLKEY_BLOB}, tls,
+        files);
 }
 
 // A name was checked by its addresses, but another call may have told libcurl others, or have left a connection to
@@ -260,33 +253,45 @@ Result<void> Transfer::set_headers(const std::string& user_agent) {
     return {};
 }
 
-Result<void> Transfer::set_file(CURLoption option, const std::string& path, TlsFiles& files) {
-    WA_TRY(const std::shared_ptr<const std::string> bytes, files.read(path));
+Result<void> Transfer::set_pem(CURLoption option, const std::string& pem, const std::string& path, KeptFiles& files) {
+    std::shared_ptr<const std::string> file;
+    if (pem.empty()) {
+        WA_TRY(file, files.read(path));
+    }
+    const std::string& bytes = file ? *file : pem;
     // libcurl copies it, and compares it when it looks for a connection to use again: one that was made with other
     // bytes does not fit.
     curl_blob blob{};
-    blob.data = const_cast<char*>(bytes->data());  // only read
-    blob.len = bytes->size();
+    blob.data = const_cast<char*>(bytes.data());  // only read
+    blob.len = bytes.size();
     blob.flags = CURL_BLOB_COPY;
     if (curl_easy_setopt(easy, option, &blob) != CURLE_OK)
-        return fail(ErrorCode::kInternal, "http", "out of memory while reading the TLS file '" + path + "'");
+        return fail(ErrorCode::kInternal, "http", "out of memory while setting up TLS");
     return {};
 }
 
-Result<void> Transfer::set_tls(TlsOptions tls, TlsFiles& files) {
-    if (!own_origin_) tls.client_cert.clear();
+Result<void> Transfer::set_pems(const PemOptions& options, const TlsOptions& tls, KeptFiles& files) {
+    if (!tls.ca_pem.empty() || !tls.ca_file.empty()) {
+        curl_easy_setopt(easy, options.path, static_cast<char*>(nullptr));  // nothing but these are trusted
+        WA_CHECKED(set_pem(options.authority, tls.ca_pem, tls.ca_file, files));
+    }
+    if (tls.client_cert_pem.empty() && tls.client_cert.empty()) return {};
+    WA_CHECKED(set_pem(options.certificate, tls.client_cert_pem, tls.client_cert, files));
+    // A key may stand with its certificate.
+    const bool own_key = !tls.client_key_pem.empty() || !tls.client_key.empty();
+    return set_pem(options.key, own_key ? tls.client_key_pem : tls.client_cert_pem,
+                   own_key ? tls.client_key : tls.client_cert, files);
+}
+
+Result<void> Transfer::set_tls(TlsOptions tls, KeptFiles& files) {
+    if (!own_origin_) {
+        tls.client_cert.clear();
+        tls.client_cert_pem.clear();
+    }
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls.verify ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls.verify ? 2L : 0L);
-    if (!tls.ca_file.empty()) {
-        curl_easy_setopt(easy, CURLOPT_CAPATH, static_cast<char*>(nullptr));  // nothing but this file is trusted
-        WA_CHECKED(set_file(CURLOPT_CAINFO_BLOB, tls.ca_file, files));
-    }
-    if (!tls.client_cert.empty()) {
-        WA_CHECKED(set_file(CURLOPT_SSLCERT_BLOB, tls.client_cert, files));
-        WA_CHECKED(set_file(CURLOPT_SSLKEY_BLOB, tls.client_key.empty() ? tls.client_cert : tls.client_key, files));
-    }
-    return {};
+    return set_pems({CURLOPT_CAPATH, CURLOPT_CAINFO_BLOB, CURLOPT_SSLCERT_BLOB, CURLOPT_SSLKEY_BLOB}, tls, files);
 }
 
 std::size_t Transfer::on_header(char* bytes, std::size_t size, std::size_t count, void* self) {

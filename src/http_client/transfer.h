@@ -10,7 +10,7 @@
 #include <string>
 
 #include "http_client/http_client.h"
-#include "http_client/tls_files.h"
+#include "http_client/kept_files.h"
 #include "http_client/url.h"
 
 namespace wa::http {
@@ -52,7 +52,7 @@ public:
 
     // Sets an easy handle up for this call. `remaining`: of its time; `forgotten`: names whose addresses libcurl should
     // drop.
-    Result<void> set_up(CURL* easy, const TransferSettings& settings, TlsFiles& files,
+    Result<void> set_up(CURL* easy, const TransferSettings& settings, KeptFiles& files,
                         std::optional<Duration> remaining, const std::vector<std::string>& forgotten);
     // libcurl is done with it; the easy handle may be used for something else after this.
     void ended(CURLcode code);
@@ -91,10 +91,19 @@ private:
     bool take_header(std::string_view line);
     std::size_t take_body(std::string_view bytes);
     void head_complete();
-    Result<void> set_tls(TlsOptions tls, TlsFiles& files);
-    Result<void> set_file(CURLoption option, const std::string& path, TlsFiles& files);
+    Result<void> set_tls(TlsOptions tls, KeptFiles& files);
+    // `pem`, or the file when that is empty.
+    Result<void> set_pem(CURLoption option, const std::string& pem, const std::string& path, KeptFiles& files);
+    // The options of a server's TLS and of a proxy's differ in their names only.
+    struct PemOptions {
+        CURLoption path;
+        CURLoption authority;
+        CURLoption certificate;
+        CURLoption key;
+    };
+    Result<void> set_pems(const PemOptions& options, const TlsOptions& tls, KeptFiles& files);
     Result<void> set_headers(const std::string& user_agent);
-    Result<void> set_proxy(const TransferSettings& settings, TlsFiles& files);
+    Result<void> set_proxy(const TransferSettings& settings, KeptFiles& files);
     void set_method();
     void set_guard();
     void set_addresses(const std::vector<std::string>& forgotten);

@@ -237,6 +237,23 @@ Metrics::Metrics(Registry& registry, const Clock& clock, const BuildFacts& facts
                            {closed("method", {"ping", "version", "list", "pull", "create", "start", "wait", "logs",
                                               "inspect", "stop", "kill", "remove", "rename", "events"}),
                             closed("status", {"success", "refused", "error", "unreachable"})})),
+      k8s_jobs_(registry
+                    .counter(named("k8s_jobs_executed_total"), "Kubernetes Jobs, by how they ended.",
+                             {closed("status", {"succeeded", "failed", "timeout"})})
+                    .create_all()),
+      k8s_duration_(registry.histogram(
+          named("k8s_job_duration_seconds"), "Length of Kubernetes Jobs, as a whole and by stage.",
+          {closed("stage", {"total", "pending", "run", "logs", "cleanup"})}, {1, 5, 10, 30, 60, 120, 300, 600})),
+      k8s_calls_(registry.counter(
+          named("k8s_api_calls_total"), "Calls of the Kubernetes API, by how they ended.",
+          {closed("method", {"version", "review", "list_jobs", "list_pods", "watch_jobs", "watch_pods", "get_job",
+                             "create_job", "patch_job", "delete_job", "delete_pod", "logs", "list_events"}),
+           closed("status", {"success", "refused", "error", "unreachable"})})),
+      external_duration_(registry.histogram(named("external_request_duration_seconds"), "Calls of other services.",
+                                            {{"target", {}, 20}, {"method", {}, 40}},
+                                            {0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30})),
+      external_retries_(registry.counter(named("external_retries_total"), "Calls that were made again.",
+                                         {{"target", {}, 20}, {"reason", {}, 20}})),
       code_forge_calls_(registry
                             .counter(named("code_forge_api_calls_total"), "Requests to Code Forge, by how they ended.",
                                      {closed("method", {"trigger", "status", "generate", "generate_status"}),
@@ -362,6 +379,20 @@ void Metrics::docker_stage(std::string_view stage, Duration took) {
     docker_duration_.with({stage}).observe(to_seconds(took));
 }
 
+void Metrics::k8s_call(std::string_view call, std::string_view status) {
+    k8s_calls_.with({call, status}).add();
+}
+void Metrics::k8s_stage(std::string_view stage, Duration took) {
+    k8s_duration_.with({stage}).observe(to_seconds(took));
+}
+
+void Metrics::external_request(std::string_view target, std::string_view method, Duration took) {
+    external_duration_.with({target, method}).observe(to_seconds(took));
+}
+void Metrics::external_retry(std::string_view target, std::string_view reason) {
+    external_retries_.with({target, reason}).add();
+}
+
 void Metrics::code_forge_call(std::string_view method, std::string_view status) {
     code_forge_calls_.with({method, status}).add();
 }
@@ -448,6 +479,10 @@ void Metrics::count_execution(const TicketView& ticket, const AttemptReport& rep
         const bool known = status == "success" || status == "timeout";
         docker_executions_.with({known ? status : "failed"}).add();
         docker_duration_.with({"total"}).observe(to_seconds(took));
+    }
+    if (runtime == "k8s") {
+        k8s_jobs_.with({status == "success" ? "succeeded" : status == "timeout" ? "timeout" : "failed"}).add();
+        k8s_duration_.with({"total"}).observe(to_seconds(took));
     }
 }
 

@@ -40,10 +40,16 @@ public:
     // A call of the Docker engine ("create") and how it ended: success, refused, error, unreachable.
     void docker_call(std::string_view call, std::string_view status);
     void docker_stage(std::string_view stage, Duration took);  // pull, create, run, logs
+    // A call of a Kubernetes API server ("create_job") and how it ended: success, refused, error, unreachable.
+    void k8s_call(std::string_view call, std::string_view status);
+    void k8s_stage(std::string_view stage, Duration took);  // pending, run, logs, cleanup
     // A request to Code Forge ("generate", "generate_status") and how it ended: success, error.
     void code_forge_call(std::string_view method, std::string_view status);
     // A call of a Lambda function is over: success, failed, timeout.
     void lambda_invocation(std::string_view status, Duration took, std::optional<Duration> billed);
+    // A call of another service that was answered or given up, and one that is made again.
+    void external_request(std::string_view target, std::string_view method, Duration took);
+    void external_retry(std::string_view target, std::string_view reason);
     // What the engine says just before a scrape (or on a timer); any thread.
     void set_gauges(const FlowGauges& gauges);
     void config_reloaded(bool successful) { reload_successful_.set(successful ? 1 : 0); }
@@ -127,6 +133,11 @@ private:
     Family<Counter>& docker_executions_;
     Family<Histogram>& docker_duration_;
     Family<Counter>& docker_calls_;
+    Family<Counter>& k8s_jobs_;
+    Family<Histogram>& k8s_duration_;
+    Family<Counter>& k8s_calls_;
+    Family<Histogram>& external_duration_;
+    Family<Counter>& external_retries_;
     Family<Counter>& code_forge_calls_;
     Family<Counter>& lambda_invocations_;
     Histogram& lambda_duration_;

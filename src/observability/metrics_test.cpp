@@ -195,6 +195,35 @@ TEST_F(MetricsTest, SimulationAndFallbackAreSeen) {
     EXPECT_EQ(value("worker_agent_execute_fallback_total{reason=\"unavailable\"}"), "1.0");
 }
 
+TEST_F(MetricsTest, JobsAndCallsOfKubernetes) {
+    EXPECT_EQ(value("worker_agent_k8s_jobs_executed_total{status=\"succeeded\"}"), "0.0");
+    AttemptReport report;
+    report.runtime = "k8s";
+    report.success = true;
+    metrics_.attempt_ended(ticket(), report, 4s, Duration{-1});
+    report.success = false;
+    metrics_.attempt_ended(ticket(), report, 2s, Duration{-1});
+    metrics_.stop_finished(ticket(), StopReason::kTimeout, 3s);
+    metrics_.attempt_ended(ticket(), report, 1s, Duration{-1});
+    EXPECT_EQ(value("worker_agent_k8s_jobs_executed_total{status=\"succeeded\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_k8s_jobs_executed_total{status=\"failed\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_k8s_jobs_executed_total{status=\"timeout\"}"), "1.0");
+    EXPECT_EQ(value("worker_agent_k8s_job_duration_seconds_sum{stage=\"total\"}"), "7.0");
+    EXPECT_EQ(value("worker_agent_docker_executions_total{status=\"success\"}"), "0.0");
+    metrics_.k8s_stage("pending", 2s);
+    metrics_.k8s_call("create_job", "refused");
+    EXPECT_EQ(value("worker_agent_k8s_job_duration_seconds_sum{stage=\"pending\"}"), "2.0");
+    EXPECT_EQ(value("worker_agent_k8s_api_calls_total{method=\"create_job\",status=\"refused\"}"), "1.0");
+}
+
+TEST_F(MetricsTest, CallsOfOtherServices) {
+    metrics_.external_request("k8s", "create_job", 20ms);
+    metrics_.external_retry("k8s", "503");
+    EXPECT_EQ(value("worker_agent_external_request_duration_seconds_count{target=\"k8s\",method=\"create_job\"}"),
+              "1.0");
+    EXPECT_EQ(value("worker_agent_external_retries_total{target=\"k8s\",reason=\"503\"}"), "1.0");
+}
+
 TEST_F(MetricsTest, CallsOfLambdaAndCodeForge) {
     metrics_.lambda_invocation("success", 2s, 1500ms);
     metrics_.lambda_invocation("timeout", 3s, std::nullopt);

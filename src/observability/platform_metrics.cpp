@@ -13,7 +13,6 @@ Label closed(std::string name, std::vector<std::string> values) {
     return {std::move(name), std::move(values)};
 }
 
-const std::vector<double> kExternalEdges{0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30};
 const std::vector<double> kCommitEdges{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10};
 constexpr const char* kService = "worker-agents";
 
@@ -84,10 +83,6 @@ PlatformMetrics::PlatformMetrics(Registry& registry)
       status_waiting_(
           registry.gauge(named("ticket_status_updates_waiting"), "Tickets with a status on its way.").with({})),
       tokens_(registry.counter(named("ticket_tokens_obtained_total"), "Tokens of tickets that were fetched.").with({})),
-      external_duration_(registry.histogram(named("external_request_duration_seconds"), "Calls of other services.",
-                                            {{"target", {}, 20}, {"method", {}, 40}}, kExternalEdges)),
-      external_retries_(registry.counter(named("external_retries_total"), "Calls that were made again.",
-                                         {{"target", {}, 20}, {"reason", {}, 20}})),
       schema_requests_(registry
                            .counter(named("schema_registry_requests_total"), "Requests to the schema registry.",
                                     {closed("status", {"success", "not_found", "error"})})
@@ -134,14 +129,6 @@ void PlatformMetrics::ticket_api_call(std::string_view method, bool ok) {
 
 void PlatformMetrics::status_delivered(std::string_view status) {
     status_updates_.with({status}).add();
-}
-
-void PlatformMetrics::external_request(std::string_view target, std::string_view method, Duration took) {
-    external_duration_.with({target, method}).observe(to_seconds(took));
-}
-
-void PlatformMetrics::external_retry(std::string_view target, std::string_view reason) {
-    external_retries_.with({target, reason}).add();
 }
 
 void PlatformMetrics::schema_request(std::string_view status) {

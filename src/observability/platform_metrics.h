@@ -43,8 +43,6 @@ public:
     void status_lost() { status_lost_.add(); }
     void statuses_waiting(std::size_t count) { status_waiting_.set(static_cast<double>(count)); }
     void token_obtained() { tokens_.add(); }
-    void external_request(std::string_view target, std::string_view method, Duration took);
-    void external_retry(std::string_view target, std::string_view reason);
 
     // ---- schema registry
     void schema_request(std::string_view status);  // success, not_found, error
@@ -83,8 +81,6 @@ private:
     Counter& status_lost_;
     Gauge& status_waiting_;
     Counter& tokens_;
-    Family<Histogram>& external_duration_;
-    Family<Counter>& external_retries_;
     Family<Counter>& schema_requests_;
     Gauge& redis_available_;
     Gauge* redis_breaker_;

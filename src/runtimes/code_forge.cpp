@@ -20,18 +20,23 @@ http::ServicePolicy call_policy(const CodeForgeOptions& options) {
 
 }  // namespace
 
-// One request is one count.
+// One request is one count. Another listener is told as well.
 class CodeForgeRuntime::Counter final : public http::ServiceListener {
 public:
     explicit Counter(const CodeForgeOptions& options) : options_(options) {}
-    void tried(const std::string&, std::string_view method, int status, Duration) override {
+    void tried(const http::ServiceTry& over) override {
         constexpr int kFirstError = 400;
+        if (options_.listener != nullptr) options_.listener->tried(over);
         if (!options_.on_call) return;
-        const bool good = status > 0 && status < kFirstError;
-        options_.on_call(method == "POST" ? "generate" : "generate_status", good ? "success" : "error");
+        const bool good = over.status > 0 && over.status < kFirstError;
+        options_.on_call(over.method == "POST" ? "generate" : "generate_status", good ? "success" : "error");
     }
-    void retried(const std::string&, std::string_view) override {}
-    void breaker_changed(const std::string&, CircuitBreaker::State) override {}
+    void retried(const std::string& service, std::string_view reason) override {
+        if (options_.listener != nullptr) options_.listener->retried(service, reason);
+    }
+    void breaker_changed(const std::string& service, CircuitBreaker::State state) override {
+        if (options_.listener != nullptr) options_.listener->breaker_changed(service, state);
+    }
 
 private:
     const CodeForgeOptions& options_;

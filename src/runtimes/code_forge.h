@@ -46,6 +46,7 @@ struct CodeForgeOptions {
     Duration probe_interval = std::chrono::seconds(30);
     Duration probe_limit = std::chrono::seconds(5);
     std::size_t max_output_bytes = 256 * 1024;
+    http::ServiceListener* listener = nullptr;  // of calls; may be null
     // "generate", "generate_status" and success, error. May be empty.
     std::function<void(std::string_view method, std::string_view status)> on_call;
     // A ticket of an earlier process has ended meanwhile: its note may go. May be empty.

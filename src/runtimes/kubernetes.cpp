@@ -25,6 +25,7 @@ kubernetes::ApiOptions api_options(const KubernetesOptions& options) {
     kubernetes::ApiOptions api;
     api.name_space = options.name_space;
     api.call_timeout = options.call_timeout;
+    api.policy = options.policy;
     api.listener = options.listener;
     api.on_call = options.on_call;
     return api;
@@ -49,14 +50,6 @@ KubernetesRuntime::~KubernetesRuntime() = default;
 void KubernetesRuntime::begin(std::function<void()> done) {
     begun_ = std::move(done);
     if (options_.enabled && options_.misconfigured.empty()) {
-        if (auto access = kubernetes::Access::open(options_.access)) {
-            access_ = std::move(*access);
-            api_.use(&*access_);
-        } else {
-            options_.misconfigured = access.error().describe();
-        }
-    }
-    if (options_.enabled && options_.misconfigured.empty()) {
         if (auto prepared = keeper_.prepare(); !prepared) options_.misconfigured = prepared.error().describe();
     }
     if (!options_.enabled || !options_.misconfigured.empty()) {
@@ -64,6 +57,25 @@ void KubernetesRuntime::begin(std::function<void()> done) {
         return;
     }
     probe();
+}
+
+// Files that are not there yet, or say nothing usable, are looked at again and again: somebody will correct them, and
+// until then a ticket that left a Job must not run elsewhere.
+bool KubernetesRuntime::open_access() {
+    auto access = kubernetes::Access::open(options_.access);
+    fix_ = access ? std::string() : access.error().fix;
+    if (!access) {
+        const bool nowhere = options_.access.kubeconfig.empty() && !access.error().retryable();
+        if (nowhere) {
+            options_.misconfigured = access.error().message;
+        } else {
+            unreachable(access.error().message);
+        }
+        return false;
+    }
+    access_ = std::move(*access);
+    api_.use(&*access_);
+    return true;
 }
 
 void KubernetesRuntime::leave(Duration limit, std::function<void()> done) {
@@ -76,6 +88,7 @@ void KubernetesRuntime::leave(Duration limit, std::function<void()> done) {
 // What the account may do is asked for anew whenever the server was away. Its version is told to anybody: whether the
 // account is known, only a question about its rights shows.
 void KubernetesRuntime::probe() {
+    if (!access_ && !open_access()) return probe_is_over();
     if (rights_known_) return ask_for_rights(kNeeded.size() - 1);
     probe_call_ = api_.version(options_.probe_limit, [this](const Reply<std::string>& reply) { probed(reply); });
 }
@@ -121,7 +134,7 @@ void KubernetesRuntime::probe_is_over() {
             keeper_.sweep();
         }
     }
-    schedule_probe(probe_wait_);
+    if (options_.misconfigured.empty()) schedule_probe(probe_wait_);
     if (begun_) boost::asio::post(loop_, std::exchange(begun_, nullptr));
 }
 

@@ -61,6 +61,9 @@ struct KubernetesOptions {
     Duration sweep_interval = std::chrono::minutes(10);
     Duration first_wait = std::chrono::milliseconds(200);  // before something is tried again; it doubles, to 5 s
     Duration second_look = std::chrono::seconds(60);       // a Job is asked for beside the watch
+    Duration gone_limit = std::chrono::seconds(20);        // from SIGKILL until the Job must be gone
+    Duration log_look = std::chrono::seconds(5);           // an ended pod's output must go on at least so often
+    http::ServicePolicy policy = kubernetes::usual_policy();
     std::size_t result_lines = 1000;
     http::ServiceListener* listener = nullptr;                                    // of calls; may be null
     std::function<void(std::string_view call, std::string_view status)> on_call;  // may be empty
@@ -95,10 +98,13 @@ public:
     [[nodiscard]] std::string place_shown() const;
     // What this worker's account lacks in the namespace, in words; empty = nothing, or not known yet.
     [[nodiscard]] const std::string& lacking() const { return lacking_; }
+    // What to do so that it can be reached, where that is known; may be empty.
+    [[nodiscard]] const std::string& fix() const { return fix_; }
 
 private:
     class Attempt;
     friend class Attempt;
+    bool open_access();
     void probe();
     void probed(const kubernetes::Reply<std::string>& reply);
     void ask_for_rights(std::size_t next);
@@ -118,6 +124,7 @@ private:
     bool there_ = false;
     bool rights_known_ = false;
     std::string away_ = "it has not answered yet";
+    std::string fix_;
     std::string version_;
     std::string lacking_;
     std::string lacking_now_;  // of the questions under way

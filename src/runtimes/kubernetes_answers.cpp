@@ -138,8 +138,11 @@ Result<JobState> read_job(const json::object& object) {
     job.deleting = meta.contains("deletionTimestamp");
     job.complete = condition(status, "Complete") != nullptr;
     job.suspended = condition(status, "Suspended") != nullptr;
-    if (const json::object* failed = condition(status, "Failed"); failed != nullptr) {
-        job.failed = true;
+    const json::object* failed = condition(status, "Failed");
+    job.failed = failed != nullptr;
+    if (failed == nullptr) failed = condition(status, "FailureTarget");
+    if (failed != nullptr) {
+        job.failing = true;
         job.reason = words(text_of(*failed, "reason"), kShortText);
         job.message = words(text_of(*failed, "message"));
     }
@@ -158,6 +161,8 @@ Result<PodState> read_pod(const json::object& object) {
     pod.job_name = text_of(labels, "batch.kubernetes.io/job-name");
     if (pod.job_name.empty()) pod.job_name = text_of(labels, "job-name");  // of clusters before 1.27
     if (!pod.job_name.empty() && !is_name(pod.job_name)) return malformed("a pod");
+    pod.job_uid = text_of(labels, "batch.kubernetes.io/controller-uid");
+    if (pod.job_uid.empty()) pod.job_uid = text_of(labels, "controller-uid");
     pod.node = words(text_of(object_of(object, "spec"), "nodeName"), kShortText);
     pod.deleting = meta.contains("deletionTimestamp");
     pod.failed = text_of(status, "phase") == "Failed";
@@ -227,7 +232,8 @@ Result<std::vector<std::string>> parse_events(std::string_view body) {
         if (found.size() == kMaxEvents) break;
         std::string message = words(text_of(event, "reason"), kShortText);
         message += (message.empty() ? "" : ": ") + words(text_of(event, "message"));
-        found.emplace_back(text_of(event, "lastTimestamp"), std::move(message));
+        const std::string_view last = text_of(event, "lastTimestamp");
+        found.emplace_back(last.empty() ? text_of(event, "eventTime") : last, std::move(message));
     }
     std::ranges::sort(found);
     std::vector<std::string> messages;
@@ -271,7 +277,8 @@ Result<WatchEvent> parse_watch_event(std::string_view line) {
 }
 
 Result<void> LineSplitter::feed(std::string_view bytes, const std::function<Result<void>(std::string_view)>& take) {
-    while (!bytes.empty() && !broken_) {
+    if (broken_) return fail(ErrorCode::kLimitExceeded, "k8s", "what the API server sends is not read any more");
+    while (!bytes.empty()) {
         const std::size_t end = bytes.find('\n');
         const std::string_view part = bytes.substr(0, end);
         if (held_.size() + part.size() > max_line_) {

@@ -23,6 +23,7 @@ struct JobState {
     StringMap annotations;
     bool complete = false;
     bool failed = false;
+    bool failing = false;  // it is about to be `failed`: that waits until its pods are gone
     bool suspended = false;
     bool deleting = false;
     std::string reason;   // of its failure: "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy"
@@ -43,6 +44,7 @@ struct PodState {
     std::string uid;
     std::string created;
     std::string job_name;
+    std::string job_uid;  // empty: it does not say
     std::string node;
     bool failed = false;  // its phase: also of those whose container never ran
     bool deleting = false;
@@ -102,7 +104,8 @@ struct WatchEvent {
 class LineSplitter {
 public:
     explicit LineSplitter(std::size_t max_line) : max_line_(max_line) {}
-    // kLimitExceeded: a line is too long; nothing is taken any more. An error of `take` ends it, too.
+    // kLimitExceeded: a line is too long; nothing is taken any more. An error of `take` ends it, too. It fails from
+    // then on.
     [[nodiscard]] Result<void> feed(std::string_view bytes, const std::function<Result<void>(std::string_view)>& take);
 
 private:

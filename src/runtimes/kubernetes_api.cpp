@@ -25,16 +25,6 @@ constexpr int kPageItems = 500;
 constexpr int kGone = 404;
 constexpr int kConflict = 409;
 
-http::ServicePolicy call_policy() {
-    http::ServicePolicy policy;
-    policy.name = "k8s";
-    policy.calls = 64;
-    policy.streams = 8192;  // one log for each attempt
-    policy.queue = 16'384;
-    policy.breaker_pause = std::chrono::seconds(2);  // it is asked by those who wait for it anyway
-    return policy;
-}
-
 json::value text(std::string_view value) {
     return json::value(json::string(value));
 }
@@ -65,6 +55,16 @@ Result<Nothing> nothing(std::string_view) {
 
 }  // namespace
 
+http::ServicePolicy usual_policy() {
+    http::ServicePolicy policy;
+    policy.name = "k8s";
+    policy.calls = 64;
+    policy.streams = 8192;  // one log for each attempt
+    policy.queue = 16'384;
+    policy.breaker_pause = std::chrono::seconds(2);  // it is asked by those who wait for it anyway
+    return policy;
+}
+
 std::string selector_text(const StringMap& labels) {
     std::string text;
     for (const auto& [name, value] : labels)
@@ -75,7 +75,7 @@ std::string selector_text(const StringMap& labels) {
 Api::Api(boost::asio::io_context& loop, const Clock& clock, Random& random, http::Client& client, ApiOptions options)
     : clock_(clock),
       options_(std::move(options)),
-      caller_(loop, clock, random, client, call_policy(), options_.listener) {}
+      caller_(loop, clock, random, client, options_.policy, options_.listener) {}
 
 std::string Api::jobs_path() const {
     return "/apis/batch/v1/namespaces/" + http::encode_url_part(options_.name_space) + "/jobs";

@@ -40,11 +40,16 @@ template <class T>
 using Done = std::function<void(Reply<T>)>;
 using Nothing = std::monostate;
 
+// How calls are repeated, and how many there are at a time.
+[[nodiscard]] http::ServicePolicy usual_policy();
+
 struct ApiOptions {
     std::string name_space;
     Duration call_timeout = std::chrono::seconds(30);
-    Duration watch_time = std::chrono::seconds(60);  // one watch; then it is resumed
-    http::ServiceListener* listener = nullptr;       // may be null
+    Duration watch_time = std::chrono::seconds(60);    // one watch; then it is resumed
+    Duration watch_margin = std::chrono::seconds(10);  // beyond that; then its connection is taken for dead
+    http::ServicePolicy policy = usual_policy();
+    http::ServiceListener* listener = nullptr;  // may be null
     // What was called ("create_job") and how it ended: success, refused, error, unreachable. May be empty.
     std::function<void(std::string_view call, std::string_view status)> on_call;
 };

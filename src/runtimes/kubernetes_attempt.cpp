@@ -32,9 +32,7 @@ constexpr std::size_t kMaxBody = 1U << 20U;
 constexpr int kMostConflicts = 20;
 constexpr int kMostLogTries = 5;
 constexpr int kMostLogLooks = 12;
-constexpr Duration kLogLook = seconds(5);           // an ended pod's output must go on at least so often
 constexpr Duration kFollowedLog = seconds(1);       // one that is followed ends with it
-constexpr Duration kGoneLimit = seconds(20);        // from SIGKILL until the Job must be gone
 constexpr Duration kGuardMargin = seconds(30);      // of the cluster's own deadline, beyond ours
 constexpr std::uint64_t kKeptByNode = 9ULL << 20U;  // kubelets rotate logs at 10 MiB; what is older may be gone
 
@@ -215,7 +213,7 @@ void KubernetesRuntime::Attempt::looked(Reply<Page> reply) {
         const bool ours = runtime_.place_.is_ours(*job);
         if (job->deleting || keeper_.is_doomed(job->uid) || !is_same_work(*job)) {
             going |= !job->finished() && (ours || job->deleting);
-            if (ours && !job->deleting) keeper_.remove_now({job->uid, job->name, ticket_id_, true});
+            if (ours && !job->deleting) keeper_.remove_now({job->uid, job->name, ticket_id_, !job->finished()});
             continue;
         }
         candidates.push_back(std::move(*job));
@@ -360,6 +358,7 @@ void KubernetesRuntime::Attempt::take_up(JobState job) {
     job_ = std::move(job);
     listens_ = true;
     runtime_.watch_.listen(name_, *this);
+    limit_ = own_limit();  // of one that ends before it is seen to run
     after(place_timer_, runtime_.options_.schedule_timeout, &Attempt::schedule_is_late);
     after(look_timer_, runtime_.options_.second_look, &Attempt::second_look);
     if (stopped_) return begin_stop();
@@ -552,9 +551,13 @@ void KubernetesRuntime::Attempt::runs() {
     read_log(true);
 }
 
+Duration KubernetesRuntime::Attempt::own_limit() const {
+    if (!task_.timeout) return runtime_.options_.timeout;
+    return std::min<Duration>(runtime_.options_.timeout, *task_.timeout);
+}
+
 void KubernetesRuntime::Attempt::arm_limit() {
-    Duration own = runtime_.options_.timeout;
-    if (task_.timeout) own = std::min<Duration>(own, *task_.timeout);
+    const Duration own = own_limit();
     Duration engine = Duration::max() / 2;
     if (context_.timeout_ms > 0) engine = milliseconds(context_.timeout_ms);
     if (context_.deadline != MonoTime{}) engine = std::min(engine, context_.deadline - runtime_.clock_.now());
@@ -585,7 +588,9 @@ void KubernetesRuntime::Attempt::stop(StopReason reason, Duration grace) {
         case Stage::kPending:
         case Stage::kRun: return begin_stop();
         case Stage::kStop:
-            after(limit_timer_, std::max<Duration>(stop_until_ - runtime_.clock_.now(), Duration::zero()) + kGoneLimit,
+            after(limit_timer_,
+                  std::max<Duration>(stop_until_ - runtime_.clock_.now(), Duration::zero()) +
+                      runtime_.options_.gone_limit,
                   &Attempt::stop_is_late);
             return stop_pod();
         case Stage::kCollect:
@@ -600,7 +605,7 @@ void KubernetesRuntime::Attempt::begin_stop() {
         for (asio::steady_timer* timer : {&limit_timer_, &wait_timer_, &place_timer_, &step_timer_})
             timer->cancel();
         const Duration left = std::max<Duration>(stop_until_ - runtime_.clock_.now(), Duration::zero());
-        after(limit_timer_, left + kGoneLimit, &Attempt::stop_is_late);
+        after(limit_timer_, left + runtime_.options_.gone_limit, &Attempt::stop_is_late);
     }
     call_ = api_.delete_job(name_, job_->uid, true, ticket_id_, [this](const Reply<Nothing>& reply) {
         if (!reply) return again(&Attempt::begin_stop);
@@ -723,7 +728,7 @@ void KubernetesRuntime::Attempt::ended() {
     log_is_final_ = true;
     log_bytes_ = 0;
     log_call_ = {};
-    after(look_timer_, kLogLook, &Attempt::log_is_late);
+    after(look_timer_, runtime_.options_.log_look, &Attempt::log_is_late);
     read_log(false);
 }
 
@@ -734,8 +739,9 @@ void KubernetesRuntime::Attempt::log_is_late() {
     const bool goes_on = log_bytes_ != log_bytes_before_ && ++log_looks_ <= kMostLogLooks;
     log_bytes_before_ = log_bytes_;
     if (!goes_on)
-        return log_broken("it does not end " + seconds_text(kLogLook * (log_looks_ + 1)) + " s after the pod");
-    after(look_timer_, kLogLook, &Attempt::log_is_late);
+        return log_broken("it does not end " + seconds_text(runtime_.options_.log_look * (log_looks_ + 1)) +
+                          " s after the pod");
+    after(look_timer_, runtime_.options_.log_look, &Attempt::log_is_late);
 }
 
 void KubernetesRuntime::Attempt::collected() {

@@ -66,6 +66,7 @@ private:
     void at_waiting();
     void runs();
     void patience_is_over();
+    [[nodiscard]] Duration own_limit() const;
     void arm_limit();
     void time_is_over();
     void start_is_late();

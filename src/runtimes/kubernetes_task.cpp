@@ -104,9 +104,15 @@ json::array variables(const JobTask& task) {
     return list;
 }
 
+// As people write it.
+std::string amount_text(std::uint64_t bytes) {
+    constexpr std::uint64_t kMebi = 1U << 20U;
+    return bytes % kMebi == 0 ? std::to_string(bytes / kMebi) + "Mi" : std::to_string(bytes);
+}
+
 json::object resources(const JobTask& task, const JobRules& rules) {
     const auto millis = [](std::uint64_t amount) { return text(std::to_string(amount) + "m"); };
-    const auto bytes = [](std::uint64_t amount) { return text(std::to_string(amount)); };
+    const auto bytes = [](std::uint64_t amount) { return text(amount_text(amount)); };
     json::object requests{{"cpu", millis(task.cpu_request_millis)}, {"memory", bytes(task.memory_request)}};
     json::object limits{{"cpu", millis(task.cpu_limit_millis)}, {"memory", bytes(task.memory_limit)}};
     if (rules.ephemeral_bytes > 0) limits["ephemeral-storage"] = bytes(rules.ephemeral_bytes);
@@ -147,7 +153,7 @@ json::object container(const JobTask& task, const JobRules& rules) {
 }
 
 json::object pod_spec(const JobTask& task, const JobRules& rules) {
-    json::object tmp{{"name", "tmp"}, {"emptyDir", json::object{{"sizeLimit", text(std::to_string(rules.tmp_bytes))}}}};
+    json::object tmp{{"name", "tmp"}, {"emptyDir", json::object{{"sizeLimit", text(amount_text(rules.tmp_bytes))}}}};
     json::object spec;
     spec["restartPolicy"] = "Never";
     if (!task.service_account.empty()) spec["serviceAccountName"] = text(task.service_account);

@@ -9,7 +9,6 @@ namespace {
 
 constexpr std::size_t kMaxLine = 4U << 20U;
 constexpr int kExpired = 410;
-constexpr Duration kWatchMargin = std::chrono::seconds(10);  // beyond the time that the server was given
 constexpr Duration kFirstWait = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -58,7 +57,6 @@ void ObjectWatch::listed(const Reply<Page>& reply) {
         if (alive.expired() || !running_) return;
     }
     if (!reply->next.empty()) return list(reply->next);
-    failures_ = 0;
     version_ = reply->version;
     listing_ = false;
     watch();
@@ -66,20 +64,20 @@ void ObjectWatch::listed(const Reply<Page>& reply) {
 }
 
 void ObjectWatch::watch() {
-    lines_ = std::make_unique<LineSplitter>(kMaxLine);
-    forgotten_ = false;
+    lines_ = std::make_shared<LineSplitter>(kMaxLine);
     watch_began_ = clock_.now();
     http::StreamReader reader;
     reader.chunk = [this](std::string_view bytes) {
         const std::weak_ptr<int> alive = alive_;
-        const auto taken = lines_->feed(bytes, [this](std::string_view line) { return take(line); });
+        const auto lines = lines_;  // whoever is told may end this
+        const auto taken = lines->feed(bytes, [this](std::string_view line) { return take(line); });
         // Whatever cannot be read: a new list says how things are.
-        if (!alive.expired() && !taken) forgotten_ = true;
+        if (!taken && !alive.expired() && running_) list_anew();
         return true;
     };
     call_ = api_.watch(kind_, selector_, version_, std::move(reader),
                        [this](const Reply<Nothing>& reply) { watch_ended(reply); });
-    limit_.expires_after(api_.options().watch_time + kWatchMargin);
+    limit_.expires_after(api_.options().watch_time + api_.options().watch_margin);
     limit_.async_wait([this, alive = std::weak_ptr<int>(alive_)](const boost::system::error_code& error) {
         if (error || alive.expired() || !running_) return;
         call_ = {};  // not a word for so long: this connection is dead
@@ -90,10 +88,8 @@ void ObjectWatch::watch() {
 
 Result<void> ObjectWatch::take(std::string_view line) {
     WA_TRY(const WatchEvent event, parse_watch_event(line));
-    if (event.type == WatchEvent::Type::kError) {
-        forgotten_ = true;
-        return {};
-    }
+    if (event.type == WatchEvent::Type::kError)
+        return fail(ErrorCode::kNotFound, "k8s", "the API server does not know the place any more");
     if (!event.version.empty()) version_ = event.version;
     if (event.type == WatchEvent::Type::kBookmark) return {};
     const std::weak_ptr<int> alive = alive_;
@@ -103,16 +99,22 @@ Result<void> ObjectWatch::take(std::string_view line) {
 }
 
 void ObjectWatch::watch_ended(const Reply<Nothing>& reply) {
-    limit_.cancel();
-    if (!reply && !reply.error().is(kExpired)) {
-        again_after(growing_wait(), true);
-        return events_.lost(reply.error().error);
-    }
-    forgotten_ |= !reply;
-    // A server that ends watches at once is not asked without a pause.
+    const bool expired = !reply && reply.error().is(kExpired);
+    if (reply || expired) return again_after(wait_after_watch(), expired);
+    again_after(wait_after_watch() + kFirstWait, true);
+    events_.lost(reply.error().error);
+}
+
+void ObjectWatch::list_anew() {
+    call_ = {};
+    again_after(wait_after_watch(), true);
+}
+
+// A server that ends watches at once is not asked without a pause, whatever it says when it is asked for a list.
+Duration ObjectWatch::wait_after_watch() {
     const bool quick = clock_.now() - watch_began_ < std::chrono::seconds(1);
     if (!quick) failures_ = 0;
-    again_after(quick ? growing_wait() : Duration::zero(), forgotten_);
+    return quick ? growing_wait() : Duration::zero();
 }
 
 Duration ObjectWatch::growing_wait() {
@@ -121,6 +123,7 @@ Duration ObjectWatch::growing_wait() {
 }
 
 void ObjectWatch::again_after(Duration wait, bool anew) {
+    limit_.cancel();
     timer_.expires_after(wait);
     timer_.async_wait([this, anew, alive = std::weak_ptr<int>(alive_)](const boost::system::error_code& error) {
         if (error || alive.expired() || !running_) return;

@@ -48,7 +48,9 @@ private:
     void watch();
     [[nodiscard]] Result<void> take(std::string_view line);
     void watch_ended(const Reply<Nothing>& reply);
+    void list_anew();
     void again_after(Duration wait, bool anew);
+    [[nodiscard]] Duration wait_after_watch();
     [[nodiscard]] Duration growing_wait();
 
     const Clock& clock_;
@@ -60,10 +62,9 @@ private:
     bool running_ = false;
     bool listing_ = false;
     std::string version_;
-    bool forgotten_ = false;  // a new list is needed
     int failures_ = 0;
     MonoTime watch_began_{};
-    std::unique_ptr<LineSplitter> lines_;
+    std::shared_ptr<LineSplitter> lines_;
     http::ServiceHandle call_;
     boost::asio::steady_timer timer_;
     boost::asio::steady_timer limit_;

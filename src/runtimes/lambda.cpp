@@ -34,8 +34,8 @@ LambdaRuntime::LambdaRuntime(boost::asio::io_context& loop, const Clock& clock, 
       client_(client),
       logs_(logs),
       options_(std::move(options)),
-      caller_(loop, clock, random, client, call_policy(options_)),
-      sts_(loop, clock, random, client, sts_policy()),
+      caller_(loop, clock, random, client, call_policy(options_), options_.listener),
+      sts_(loop, clock, random, client, sts_policy(), options_.listener),
       credentials_(clock, sts_, options_.credentials),
       probe_(loop, options_.probe_interval, [this](EndpointProbe::Answer answer) { look(std::move(answer)); }) {}
 

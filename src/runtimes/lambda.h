@@ -49,6 +49,7 @@ struct LambdaOptions {
     Duration probe_limit = std::chrono::seconds(5);
     std::size_t calls = 1024;  // at a time
     std::size_t result_lines = 1000;
+    http::ServiceListener* listener = nullptr;  // of calls; may be null
     // One invocation is over: success, failed, timeout. May be empty.
     std::function<void(std::string_view status, Duration took, std::optional<Duration> billed)> on_invocation;
 };

@@ -58,27 +58,6 @@ void read_trace(const json::object& object, FunctionAnswer& answer) {
     }
 }
 
-std::optional<std::string> from_base64(std::string_view text) {
-    static constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    constexpr unsigned kBits = 6;
-    constexpr unsigned kByte = 8;
-    while (text.ends_with('='))
-        text.remove_suffix(1);
-    std::string bytes;
-    std::uint32_t bits = 0;
-    unsigned held = 0;
-    for (const char c : text) {
-        const std::size_t value = kLetters.find(c);
-        if (value == std::string_view::npos) return std::nullopt;
-        bits = (bits << kBits) | static_cast<std::uint32_t>(value);
-        held += kBits;
-        if (held < kByte) continue;
-        held -= kByte;
-        bytes += static_cast<char>((bits >> held) & 0xFFU);
-    }
-    return bytes;
-}
-
 // "… Billed Duration: 12 ms …"
 std::optional<std::uint64_t> figure(std::string_view line, std::string_view name) {
     const std::size_t at = line.find(name);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <boost/json/object.hpp>
-#include <optional>
 
 #include "core/codec/json_limits.h"
 #include "core/codec/json_write.h"
@@ -27,25 +26,6 @@ std::string text_of(const json::object& object, std::string_view key) {
     const auto* value = object.if_contains(key);
     const auto* text = value != nullptr ? value->if_string() : nullptr;
     return text != nullptr ? std::string(text->data(), text->size()) : std::string();
-}
-
-std::optional<std::string> from_base64(std::string_view text) {
-    static constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    while (text.ends_with('='))
-        text.remove_suffix(1);
-    std::string bytes;
-    std::uint32_t bits = 0;
-    int held = 0;
-    for (const char c : text) {
-        const std::size_t value = kLetters.find(c);
-        if (value == std::string_view::npos) return std::nullopt;
-        bits = (bits << 6U) | static_cast<std::uint32_t>(value);
-        held += 6;
-        if (held < 8) continue;
-        held -= 8;
-        bytes += static_cast<char>((bits >> static_cast<unsigned>(held)) & 0xFFU);
-    }
-    return bytes;
 }
 
 // "https://index.docker.io/v1/" is docker.io.

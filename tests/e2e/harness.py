@@ -35,11 +35,11 @@ class Worker:
         self.helpers = set()
         self.log = open(self.folder / "log", "ab")
 
-    def start(self, *arguments, wait=True):
+    def start(self, *arguments, wait=True, command="dev"):
         environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
         environment.update(self.settings)
         self.process = subprocess.Popen(
-            [BINARY, "dev", "--state-dir", str(self.state), *arguments],
+            [BINARY, command, "--state-dir", str(self.state), *arguments],
             env=environment, stdout=self.log, stderr=self.log, start_new_session=True)
         if wait:
             self.wait_ready()

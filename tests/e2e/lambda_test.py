@@ -4,9 +4,13 @@ misbehaves as it is told to (lambda_service.py).
 Moto does not run functions: it gives the answers it was told, or sends the payload back."""
 
 import base64
+import http.client
+import http.server
 import json
+import threading
 import time
 import unittest
+import urllib.parse
 import urllib.request
 
 from harness import Worker, wait_until
@@ -106,6 +110,84 @@ class WithMoto(LambdaCase):
         self.assertEqual(ticket["status"], "FAILED")
         self.assertIn("not allowed", ticket["error_message"])
         self.assertEqual(self.metrics(worker)['worker_agent_lambda_invocations_total{status="failed"}'], 0)
+
+
+class ForwardingProxy(http.server.ThreadingHTTPServer):
+    """Hands requests on to one place, whatever host they are meant for, and keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, target):
+        self.target, self.seen = target, []
+        super().__init__(("127.0.0.1", 0), ProxyRequest)
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
+class ProxyRequest(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def hand_on(self):
+        self.server.seen.append((self.command, self.path, self.headers.get("Proxy-Authorization")))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name: value for name, value in self.headers.items() if not name.lower().startswith("proxy-")}
+        host, path = urllib.parse.urlsplit(self.path).netloc, urllib.parse.urlsplit(self.path).path or "/"
+        there = http.client.HTTPConnection("127.0.0.1", self.server.target, timeout=30)
+        there.request(self.command, path, body, {**headers, "Host": host})
+        answer = there.getresponse()
+        content = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        there.close()
+
+    do_GET = do_POST = do_HEAD = hand_on
+
+
+class ByProxy(LambdaCase):
+    def setUp(self):
+        self.service = LambdaService()
+        self.addCleanup(self.service.close)
+        self.proxy = ForwardingProxy(self.service.server_address[1])
+        self.addCleanup(self.proxy.close)
+        port = self.proxy.server_address[1]
+        self.there = {**self.service.settings(), "LAMBDA_ENDPOINT_URL": "http://lambda.nowhere.invalid",
+                      "OUTBOUND_PROXY_URL": f"http://me:pass-word@127.0.0.1:{port}"}
+
+    def test_a_function_behind_a_proxy(self):
+        worker = self.worker(self.there)
+        ticket, output, _ = self.run_one(worker, {"run": ["echo", "by proxy"], "sla": {"timeout": "30s"}})
+        self.assertEqual((ticket["status"], output["stdout"].strip()), ("COMPLETED", "by proxy"), ticket)
+        calls = [seen for seen in self.proxy.seen if seen[0] == "POST"]
+        self.assertEqual(len(calls), 1)
+        self.assertTrue(calls[0][1].startswith("http://lambda.nowhere.invalid/2015-03-31/functions/"), calls)
+        self.assertEqual(calls[0][2], "Basic " + base64.b64encode(b"me:pass-word").decode())
+        self.assertNotIn("pass-word", worker.tail())
+
+    def test_exceptions_and_this_machine_go_past_it(self):
+        worker = self.worker({**self.there, "LAMBDA_ENDPOINT_URL": self.service.url()})
+        ticket, *_ = self.run_one(worker, {"run": ["true"], "sla": {"timeout": "30s"}})
+        self.assertEqual((ticket["status"], self.proxy.seen), ("COMPLETED", []), ticket)
+        worker = self.worker({**self.there, "OUTBOUND_NO_PROXY": ".invalid"})
+        ticket, *_ = self.run_one(worker, {"run": ["true"], "sla": {"timeout": "10s", "max_retries": 0}})
+        self.assertEqual((ticket["status"], self.proxy.seen), ("FAILED", []), ticket)
+
+    def test_a_proxy_that_cannot_be_used_is_said(self):
+        for name, value in (("OUTBOUND_PROXY_URL", "socks5://me:pass-word@127.0.0.1:1"), ("OUTBOUND_NO_PROXY", "10.0.0.0/99")):
+            worker = self.worker({**self.there, name: value})
+            _, doctor = worker.request("GET", "/api/v1/doctor")
+            row = next(row for row in doctor["checks"] if row["name"] == "lambda")
+            self.assertEqual((row["status"], row["fix"]), ("error", "correct that setting"), row)
+            self.assertIn(name, row["detail"])
+            self.assertNotIn("pass-word", str(doctor))
 
 
 class Misbehaviour(LambdaCase):

@@ -71,7 +71,7 @@ class Peer:
 
     def script(self, script, *arguments):
         environment = {key: value for key, value in os.environ.items()
-                       if not key.startswith(("KAFKA_", "REDIS_", "SCHEMA_REGISTRY_", "JAEGER_"))}
+                       if not key.startswith(("KAFKA_", "REDIS_", "SCHEMA_REGISTRY_", "JAEGER_", "KUBE"))}
         environment.update(self.settings, WA_PEER_OWNER=str(os.getpid()))
         try:
             return subprocess.run([str(self.folder / script), self.instance, *arguments], env=environment, text=True,

@@ -22,7 +22,7 @@ MAY_INCLUDE = {
     "flow": {"base", "core", "ports"},
     "process": {"base", "core", "ports"},
     "executors": {"base", "core", "ports"},
-    "runtimes": {"base", "core", "ports", "process", "http_client"},
+    "runtimes": {"base", "core", "plan_file", "ports", "process", "http_client"},
     "observability": {"base", "core", "ports"},
     "adapters/embedded_store": {"base", "core", "ports"},
     "adapters/task_logs": {"base", "core", "ports"},

@@ -52,6 +52,8 @@ inline constexpr std::size_t kClipBytes = 64;
 [[nodiscard]] bool is_utf8(std::string_view bytes);
 
 [[nodiscard]] std::string base64(std::string_view bytes);
+// The bytes that Base64 stands for, with or without the signs that fill it up; nothing when it is none.
+[[nodiscard]] std::optional<std::string> from_base64(std::string_view text);
 
 // Whether a whole text fits a pattern: '*' stands for any characters, '?' for one (a whole one, in UTF-8). Time is
 // bounded by the product of the lengths.

@@ -89,6 +89,18 @@ TEST(Base64, MatchesTheVectorsOfTheStandard) {
     EXPECT_EQ(base64(std::string_view("\x00\xFF", 2)), "AP8=");
 }
 
+TEST(Base64, IsUndone) {
+    std::string bytes;
+    for (int i = 0; i < 256; ++i) {
+        EXPECT_EQ(from_base64(base64(bytes)), bytes);
+        bytes += static_cast<char>(i);
+    }
+    EXPECT_EQ(from_base64("Zm8"), "fo") << "nothing fills it up";
+    EXPECT_EQ(from_base64("Zm8="), "fo");
+    for (const char* wrong : {"Z", "Zm9vY", "Zm 8=", "Zm-_", "=Zm8", "Zm\n8="})
+        EXPECT_EQ(from_base64(wrong), std::nullopt) << wrong;
+}
+
 TEST(JsonText, WritesWhatReadsBackAsTheSameValue) {
     const std::string text = R"({"a":[1,-1,18446744073709551615,0.1,5.0,1e+300,true,null],"b\n\"":"\u0001ä😀","c":{}})";
     const auto value = boost::json::parse(text);

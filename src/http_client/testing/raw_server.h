@@ -35,6 +35,31 @@ struct Seen {
     std::size_t connection = 0;  // which one, from 1
 };
 
+// More of an answer, whenever the test has it: after the first bytes, as they are. Ended once, by the test.
+class Push {
+public:
+    void send(std::string_view bytes) {
+        waiting_ += bytes;
+        if (wake_) wake_();
+    }
+    void end(bool with_reset = false) {
+        ended_ = true;
+        resets_ = with_reset;
+        if (wake_) wake_();
+    }
+    // Its connection is over.
+    [[nodiscard]] bool closed() const { return closed_; }
+
+private:
+    template <class Protocol>
+    friend class BasicRawServer;
+    std::string waiting_;
+    bool ended_ = false;
+    bool resets_ = false;
+    bool closed_ = false;
+    std::function<void()> wake_;
+};
+
 struct Reaction {
     enum class Then : std::uint8_t {
         kKeep,   // wait for the next request
@@ -43,12 +68,14 @@ struct Reaction {
         kHold,   // do nothing any more, but keep it open
         kFlood,  // send `flood` again and again
         kShut,   // end its half of the connection, and keep the other open
+        kPush,   // send what `push` has, until it ends
     };
     std::string bytes{};
     Then then = Then::kKeep;
     std::string flood{};
     std::chrono::milliseconds delay{0};       // before the first byte
     std::chrono::milliseconds byte_pause{0};  // after each byte; 0 = all at once
+    std::shared_ptr<Push> push{};
 };
 
 inline std::string reply_text(int status, std::string_view body, std::string_view extra_headers = {}) {
@@ -177,8 +204,30 @@ private:
                     socket.shutdown(Socket::shutdown_send, ignored);
                     return hold();
                 }
+                case Reaction::Then::kPush: {
+                    reaction.push->wake_ = [weak = this->weak_from_this()] {
+                        if (const auto self = weak.lock()) self->pump();
+                    };
+                    hold();
+                    return pump();
+                }
                 case Reaction::Then::kFlood: reaction.bytes = reaction.flood; return send();
             }
+        }
+        void pump() {
+            if (pushing || !socket.is_open()) return;
+            Push& push = *reaction.push;
+            if (push.waiting_.empty()) {
+                if (push.ended_) push.resets_ ? reset() : close();
+                return;
+            }
+            pushing = true;
+            pushed = std::exchange(push.waiting_, {});
+            asio::async_write(socket, asio::buffer(pushed),
+                              [self = this->shared_from_this()](const auto& error, std::size_t) {
+                                  self->pushing = false;
+                                  error ? self->close() : self->pump();
+                              });
         }
         // Until the other side ends.
         void hold() {
@@ -198,6 +247,7 @@ private:
         void close() {
             boost::system::error_code ignored;
             timer.cancel();
+            if (reaction.push) reaction.push->closed_ = true;
             socket.close(ignored);
             if (const auto owner = state.lock()) owner->open.erase(this->shared_from_this());
         }
@@ -213,6 +263,8 @@ private:
         std::weak_ptr<State> state;
         std::size_t number;
         std::string input;
+        std::string pushed;
+        bool pushing = false;
         Seen current;
         Reaction reaction;
     };

@@ -1,4 +1,4 @@
-#include "http_client/tls_files.h"
+#include "http_client/kept_files.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,15 +11,7 @@
 namespace wa::http {
 namespace {
 
-constexpr std::int64_t kMaxFileBytes = 4 << 20;  // trust stores are large
 constexpr std::size_t kMaxFiles = 64;
-
-Failure cannot_read(const std::string& path, const std::string& why) {
-    Error error = make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kWorker, "http",
-                             "cannot read the TLS file '" + path + "': " + why);
-    error.fix = "check the path, and that the worker may read it";
-    return tl::unexpected(std::move(error));
-}
 
 Result<std::string> read_all(int fd, std::size_t size) {
     std::string bytes(size, '\0');
@@ -37,7 +29,14 @@ Result<std::string> read_all(int fd, std::size_t size) {
 
 }  // namespace
 
-Result<std::shared_ptr<const std::string>> TlsFiles::read(const std::string& path) {
+Failure KeptFiles::cannot_read(const std::string& path, const std::string& why) const {
+    Error error = make_error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kWorker, options_.origin,
+                             "cannot read the " + options_.what + " '" + path + "': " + why);
+    error.fix = "check the path, and that the worker may read it";
+    return tl::unexpected(std::move(error));
+}
+
+Result<std::shared_ptr<const std::string>> KeptFiles::read(const std::string& path) {
     struct stat now{};
     if (::stat(path.c_str(), &now) != 0) return cannot_read(path, std::strerror(errno));
     const std::int64_t changed = now.st_ctim.tv_sec * 1'000'000'000 + now.st_ctim.tv_nsec;
@@ -46,7 +45,8 @@ Result<std::shared_ptr<const std::string>> TlsFiles::read(const std::string& pat
         found->second.size == now.st_size && found->second.changed_ns == changed)
         return found->second.bytes;
     if (!S_ISREG(now.st_mode)) return cannot_read(path, "it is not a regular file");
-    if (now.st_size > kMaxFileBytes) return cannot_read(path, "it is larger than 4 MiB");
+    if (now.st_size > options_.max_bytes)
+        return cannot_read(path, "it is larger than " + std::to_string(options_.max_bytes) + " bytes");
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return cannot_read(path, std::strerror(errno));
     auto bytes = read_all(fd, static_cast<std::size_t>(now.st_size));
