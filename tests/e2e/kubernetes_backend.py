@@ -1,6 +1,7 @@
 """The runtime "k8s" on a real cluster (tests/peers/kubernetes), for tests of it."""
 
 import os
+import re
 import signal
 import time
 import unittest
@@ -99,6 +100,11 @@ class KubernetesTest(RuntimeTest):
         facts = self.facts(ticket) if ticket.get("result") else {}
         self.assertNotIn("fallback_from", facts)
         self.assertNotIn("simulated", facts)
+
+    def wait_said(self, worker, command, pattern):
+        """Within a few seconds: the first question to the cluster may not be answered yet."""
+        said = wait_until(lambda: re.search(pattern, worker.cli(*command.split()).stdout), 15, 0.2)
+        self.assertTrue(said, worker.cli(*command.split()).stdout)
 
     def wait_job(self, space=None):
         space = space or self.backend.space

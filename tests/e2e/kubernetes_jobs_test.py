@@ -246,7 +246,7 @@ class ClusterSaysNoTest(KubernetesTest):
         self.assert_failed(ticket, 'cannot (list|create) resource "jobs"|may not .*create jobs')
         self.assertEqual(ticket["attempts"], 1)
         self.assert_nothing_else(ticket)
-        self.assertRegex(worker.cli("doctor").stdout, "may not .*create jobs")
+        self.wait_said(worker, "doctor", "may not .*create jobs")
 
     def test_right_to_create_that_is_missing(self):
         jobs = {**JOBS, "verbs": [verb for verb in JOBS["verbs"] if verb != "create"]}
@@ -474,7 +474,7 @@ class AccessTest(KubernetesTest):
     def test_token_that_is_worth_nothing(self):
         worthless = self.backend.cluster.kubeconfig("worthless", {"token": "not-a-token"}, "work")
         worker = self.worker(K8S_JOBS_KUBECONFIG_PATH=worthless)
-        self.assertRegex(worker.cli("doctor").stdout, r"k8s\s+✖.*Unauthorized")
+        self.wait_said(worker, "doctor", r"k8s\s+✖.*Unauthorized")
         ticket = self.run_one(worker, self.backend.ticket("echo here"))  # nothing was begun: the chain goes on
         self.assertEqual((ticket["status"], self.facts(ticket)["fallback_from"]), ("COMPLETED", "k8s"), ticket["error_message"])
 
@@ -487,16 +487,15 @@ class AccessTest(KubernetesTest):
         config = cluster.kubeconfig("plugin.kubeconfig", {"exec": {
             "apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}}, "work")
         worker = self.worker(K8S_JOBS_KUBECONFIG_PATH=config)
-        for shown in (worker.cli("executors", "ls").stdout, worker.cli("doctor").stdout):
-            line = next(line for line in shown.splitlines() if "k8s" in line)
-            self.assertRegex(line, "exec")
+        self.wait_said(worker, "doctor", r"k8s\s+✖.*\bexec\b")
+        self.wait_said(worker, "executors ls", r"k8s.*\bexec\b")
         ticket = self.run_one(worker, self.backend.ticket("echo here"))
         self.assertEqual(self.facts(ticket)["fallback_from"], "k8s")
         self.assertFalse(trace.exists())
 
     def test_kubeconfig_that_is_not_there(self):
         worker = self.worker(K8S_JOBS_KUBECONFIG_PATH="/nowhere/kubeconfig")
-        self.assertRegex(worker.cli("doctor").stdout, r"k8s\s+✖.*/nowhere/kubeconfig")
+        self.wait_said(worker, "doctor", r"k8s\s+✖.*/nowhere/kubeconfig")
 
 
 if __name__ == "__main__":
