@@ -351,6 +351,8 @@ TEST_F(KubernetesFaultsTest, WhatTheAccountLacksIsSaidUntilItIsGranted) {
     options.probe_interval = 30ms;
     cluster.denied = {"delete jobs", "get pods/log"};
     EXPECT_TRUE(runtime().availability().available);
+    EXPECT_EQ(runtime().lacking(), "");  // one that has just started forbids what it will allow
+    ASSERT_TRUE(run_until(loop, [this] { return !runtime().lacking().empty(); }));
     EXPECT_THAT(runtime().lacking(), ::testing::AllOf(HasSubstr("delete jobs"), HasSubstr("get pods/log")));
     EXPECT_THAT(runtime().place_shown(), HasSubstr("the account may not"));
     run();
