@@ -141,7 +141,8 @@ JobWatch::JobWatch(boost::asio::io_context& loop, const Clock& clock, Api& api, 
            [this] { jobs_listed(); }, [this](const Error& why) { lost(why); }, [this] { return !listeners_.empty(); }}),
       pods_(loop, clock, api, Kind::kPods, selector, retry_wait,
             {[this](WatchEvent::Type type, const boost::json::object& object) { pod_changed(type, object); },
-             [this] { back(); }, [this](const Error& why) { lost(why); }, [this] { return !listeners_.empty(); }}) {}
+             [this] { static_cast<void>(back()); }, [this](const Error& why) { lost(why); },
+             [this] { return !listeners_.empty(); }}) {}
 
 JobWatch::~JobWatch() = default;
 
@@ -170,7 +171,7 @@ JobListener* JobWatch::listener_of(const std::string& job_name) const {
 void JobWatch::job_changed(WatchEvent::Type type, const boost::json::object& object) {
     const auto job = read_job(object);
     if (!job) return;  // nothing of ours looks like that
-    back();
+    if (!back()) return;
     if (jobs_.is_listing()) seen_.insert(job->name);
     JobListener* const listener = listener_of(job->name);
     if (listener == nullptr) return;
@@ -181,7 +182,7 @@ void JobWatch::job_changed(WatchEvent::Type type, const boost::json::object& obj
 // What is missing in a list may have been made since: its listener asks.
 void JobWatch::jobs_listed() {
     const std::set<std::string, std::less<>> seen = std::exchange(seen_, {});
-    back();
+    if (!back()) return;
     std::vector<std::string> missed;
     for (const auto& [name, listener] : listeners_) {
         if (!seen.contains(name)) missed.push_back(name);
@@ -196,7 +197,7 @@ void JobWatch::jobs_listed() {
 void JobWatch::pod_changed(WatchEvent::Type type, const boost::json::object& object) {
     const auto pod = read_pod(object);
     if (!pod || pod->job_name.empty()) return;
-    back();
+    if (!back()) return;
     JobListener* const listener = listener_of(pod->job_name);
     if (listener == nullptr) return;
     if (type == WatchEvent::Type::kDeleted) return listener->pod_gone(*pod);
@@ -209,9 +210,11 @@ void JobWatch::lost(const Error& why) {
     tell_all([&why](JobListener& listener) { listener.watch_lost(why); });
 }
 
-void JobWatch::back() {
-    if (!std::exchange(lost_, false)) return;
+bool JobWatch::back() {
+    if (!std::exchange(lost_, false)) return true;
+    const std::weak_ptr<int> alive = alive_;
     tell_all([](JobListener& listener) { listener.watch_back(); });
+    return !alive.expired();
 }
 
 void JobWatch::tell_all(const std::function<void(JobListener&)>& tell) {

@@ -5,8 +5,8 @@
 // place that the server has forgotten (410) means a new list. It begins with the first listener and rests when there is
 // none.
 //
-// Threading: the loop. A listener may leave, or be destroyed, from inside what it is told. Nothing is kept of objects
-// that nobody listens for.
+// Threading: the loop. A listener may leave, or be destroyed, from inside what it is told; this may, too. Nothing is
+// kept of objects that nobody listens for.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -100,7 +100,7 @@ private:
     void pod_changed(WatchEvent::Type type, const boost::json::object& object);
     void jobs_listed();
     void lost(const Error& why);
-    void back();
+    [[nodiscard]] bool back();  // false: this is not there any more
     void tell_all(const std::function<void(JobListener&)>& tell);
     [[nodiscard]] JobListener* listener_of(const std::string& job_name) const;
 
