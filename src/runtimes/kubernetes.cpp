@@ -153,7 +153,7 @@ void KubernetesRuntime::unreachable(std::string detail) {
     away_ = std::move(detail);
     next_sweep_ = {};
     constexpr Duration kSoon = std::chrono::seconds(1);
-    probe_wait_ = news ? kSoon : std::min(options_.probe_interval, std::max(probe_wait_, kSoon) * 2);
+    probe_wait_ = std::min(options_.probe_interval, news ? kSoon : std::max(probe_wait_, kSoon) * 2);
 }
 
 void KubernetesRuntime::schedule_probe(Duration wait) {

@@ -33,6 +33,7 @@ constexpr int kMostConflicts = 20;
 constexpr int kMostLogTries = 5;
 constexpr int kMostLogLooks = 12;
 constexpr Duration kFollowedLog = seconds(1);       // one that is followed ends with it
+constexpr Duration kCause = seconds(1);             // after which the Job is asked why its pod was ended
 constexpr Duration kGuardMargin = seconds(30);      // of the cluster's own deadline, beyond ours
 constexpr std::uint64_t kKeptByNode = 9ULL << 20U;  // kubelets rotate logs at 10 MiB; what is older may be gone
 
@@ -249,6 +250,7 @@ void KubernetesRuntime::Attempt::looked(Reply<Page> reply) {
 void KubernetesRuntime::Attempt::adopt(JobState job) {
     name_ = job.name;
     adopted_ = true;
+    held_ = true;  // whoever stops this now has something to stop
     const std::string from = clip(value_of(job.labels, work_labels::kAttempt), 16);
     report_.attempt.metadata["adopted_from_attempt"] = from;
     say("adopted " + shown() + " of attempt " + from);
@@ -308,6 +310,7 @@ void KubernetesRuntime::Attempt::create() {
     if (auto noted = keeper_.note(ticket_id_); !noted) return refuse(std::move(noted).error());
     stage_ = Stage::kCreate;
     stage_began_ = runtime_.clock_.now();
+    if (create_began_ == MonoTime{}) create_began_ = stage_began_;
     call_ = api_.create_job(std::move(body), ticket_id_, [this](Reply<JobState> reply) { created(std::move(reply)); });
 }
 
@@ -321,7 +324,7 @@ void KubernetesRuntime::Attempt::created(Reply<JobState> reply) {
     if (is_forbidden_for_now(failure)) return again(&Attempt::create);
     if (!failure.is(409) && !failure.passing()) return refuse(std::move(failure.error));
     // Whether it was made is asked by its name, which nobody else uses.
-    unsure_ = failure.passing();
+    unsure_ |= failure.passing() && !failure.is(429);
     if (failure.passing()) {
         contact_lost_ = true;
         lost_why_ = failure.error.message;
@@ -352,10 +355,12 @@ void KubernetesRuntime::Attempt::found_by_name(Reply<JobState> reply) {
     }
     if (reply.error().is(404)) {
         contact();
-        unsure_ = false;
-        if (++conflicts_ <= kMostConflicts) return again(&Attempt::create);
-        return refuse(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
-                            "the cluster does not make " + shown() + ": " + lost_why_));
+        const bool is_late = runtime_.clock_.now() - create_began_ >= runtime_.options_.patience;
+        if (stopped_ || (++conflicts_ <= kMostConflicts && !is_late)) return again(&Attempt::create);
+        Error why = error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
+                          "the cluster does not make " + shown() + ": " + lost_why_);
+        // What was not answered may be done yet.
+        return unsure_ ? end_unknown(std::move(why)) : refuse(std::move(why));
     }
     if (reply.error().passing() && !out_of_patience()) return again(&Attempt::look_by_name);
     end_unknown(error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
@@ -378,26 +383,39 @@ void KubernetesRuntime::Attempt::take_up(JobState job) {
 }
 
 void KubernetesRuntime::Attempt::ask_for_pods() {
-    pods_call_ = api_.pods_of(name_, ticket_id_, [this](const Reply<std::vector<PodState>>& reply) {
+    const bool at_end = job_->finished();
+    asks_at_end_ = at_end;
+    pods_call_ = api_.pods_of(name_, ticket_id_, [this, at_end](const Reply<std::vector<PodState>>& reply) {
         if (!reply) {
-            asks_for_pods_ = false;
-            return watch_lost(reply.error().error);
+            watch_lost(reply.error().error);
+            return again(&Attempt::find_out);
         }
         contact();
-        bool same = false;
+        bool there = false;
         for (const PodState& pod : *reply) {
-            same |= pod_ && pod_->uid == pod.uid;
-            if (!pod_ || pod.uid == pod_->uid || pod.created >= pod_->created) pod_ = pod;
+            if (!is_of_job(pod)) continue;
+            const bool known = pod_ && pod_->uid == pod.uid;
+            if (!known && pod_ && pod.created <= pod_->created) continue;
+            there = true;
+            pod_ = pod;
+            pod_gone_ = false;
         }
-        if (pod_ && !same && reply->empty()) pod_gone_ = true;
+        if (pod_ && !there) pod_gone_ = true;
+        pods_known_ = at_end;
         at();
     });
+}
+
+// The pods of a Job that was removed in the background outlive it, and its name is free at once.
+bool KubernetesRuntime::Attempt::is_of_job(const PodState& pod) const {
+    return job_ && (pod.job_uid.empty() || pod.job_uid == job_->uid);
 }
 
 // ---- what is told
 
 void KubernetesRuntime::Attempt::job_seen(const JobState& job) {
     if (!job_ || job.uid != job_->uid) return;
+    contact();
     job_ = job;
     at();
 }
@@ -407,14 +425,15 @@ void KubernetesRuntime::Attempt::job_missed() {
 }
 
 void KubernetesRuntime::Attempt::pod_seen(const PodState& pod) {
-    if (pod_ && pod.uid != pod_->uid && pod.created < pod_->created) return;
+    if (!is_of_job(pod) || (pod_ && pod.uid != pod_->uid && pod.created < pod_->created)) return;
+    contact();
     pod_ = pod;
     pod_gone_ = false;
     at();
 }
 
 void KubernetesRuntime::Attempt::pod_gone(const PodState& pod) {
-    if (pod_ && pod.uid != pod_->uid) return;
+    if (!is_of_job(pod) || (pod_ && pod.uid != pod_->uid)) return;
     const bool had_ended = pod_ && pod_->terminated();
     if (!had_ended) pod_ = pod;  // its last word
     pod_gone_ = true;
@@ -430,9 +449,10 @@ void KubernetesRuntime::Attempt::watch_lost(const Error& why) {
     after(patience_timer_, runtime_.options_.patience, &Attempt::patience_is_over);
 }
 
+// Whether all that is needed can be asked again shows when it is asked.
 void KubernetesRuntime::Attempt::watch_back() {
+    if (!stopping()) return find_out();
     contact();
-    if (!stopping()) find_out();
 }
 
 void KubernetesRuntime::Attempt::patience_is_over() {
@@ -452,16 +472,21 @@ void KubernetesRuntime::Attempt::found(Reply<JobState> reply) {
     if (stage_ == Stage::kCollect || stage_ == Stage::kEnded) return;
     if (!reply && !reply.error().is(404)) {
         watch_lost(reply.error().error);
-        return stage_ == Stage::kStop ? again(&Attempt::find_out) : void();
+        // Not in place of a deletion that is tried again: that leads here, too.
+        if (stage_ != Stage::kStop || stop_asked_) again(&Attempt::find_out);
+        return;
     }
-    contact();
     // Gone, or another one under its name.
     if (!reply || (job_ && reply->uid != job_->uid)) {
+        contact();
         job_gone_ = true;
         return at();
     }
     job_ = std::move(*reply);
-    if (stage_ == Stage::kStop) return at();
+    if (stage_ == Stage::kStop) {
+        contact();
+        return at();
+    }
     ask_for_pods();
 }
 
@@ -483,19 +508,36 @@ void KubernetesRuntime::Attempt::at() {
         return;
     }
     const bool is_last = job_->finished() || runtime_.options_.rules.backoff_limit == 0;
-    if (has_ended && !pod_->began && is_last && pod_->end_reason != "ContainerStatusUnknown") {
+    if (has_ended && !ran_ && is_last && pod_->end_reason != "ContainerStatusUnknown") {
         return not_started(error(ErrorCode::kExecutionFailed, Retry::kNever, Fault::kTask,
                                  "the command was not started: " + joined(pod_->end_reason, pod_->end_message)));
     }
-    if (has_ended && (pod_->exit_code == 0 || is_last)) return ended();
+    if (has_ended && (pod_->exit_code == 0 || is_last)) {
+        if (is_cause_known()) return ended();
+        // The Job says so soon. If not, it is asked.
+        if (!std::exchange(asks_for_cause_, true)) after(step_timer_, kCause, &Attempt::ask_for_cause);
+        return;
+    }
     if (pod_ && pod_->failed && is_last) return ended();
     if (job_->finished()) {
         // Its pod is asked for once more, then the Job's word is taken.
-        if (std::exchange(asks_for_pods_, true)) return ended();
-        return ask_for_pods();
+        if (pods_known_) return ended();
+        if (!asks_at_end_ || !pods_call_.active()) ask_for_pods();
+        return;
     }
     if (pod_ && pod_->container == ContainerPhase::kRunning && !pod_gone_) return runs();
     at_waiting();
+}
+
+// Why a pod was ended that we did not end: its Job's deadline, somebody who removed or suspended the Job, or the pod.
+bool KubernetesRuntime::Attempt::is_cause_known() const {
+    return !pod_->deleting || pod_->exit_code == 0 || job_->finished() || job_->failing || job_->suspended ||
+           job_->deleting || cause_asked_;
+}
+
+void KubernetesRuntime::Attempt::ask_for_cause() {
+    cause_asked_ = true;
+    find_out();
 }
 
 void KubernetesRuntime::Attempt::at_waiting() {
@@ -503,7 +545,9 @@ void KubernetesRuntime::Attempt::at_waiting() {
     if (!pod_->node.empty()) place_timer_.cancel();
     if (!pod_->unscheduled.empty()) waiting_ = "no node takes its pod: " + pod_->unscheduled;
     if (!is_stuck(pod_->waiting_reason)) {
-        if (!pod_->waiting_reason.empty()) wait_timer_.cancel();
+        if (pod_->waiting_reason.empty()) return;
+        wait_timer_.cancel();
+        waiting_.clear();
         return;
     }
     const bool first = waiting_.empty() || !is_stuck(waiting_.substr(0, waiting_.find(':')));
@@ -539,9 +583,14 @@ void KubernetesRuntime::Attempt::schedule_is_late() {
 }
 
 void KubernetesRuntime::Attempt::events_told(const Reply<std::vector<std::string>>& reply) {
-    if (stage_ != Stage::kPending || stopping() || pod_) return;
+    if (stage_ != Stage::kPending || stopping()) return;
+    if (pod_) {  // just now
+        if (pod_->node.empty()) after(place_timer_, runtime_.options_.schedule_timeout, &Attempt::schedule_is_late);
+        return;
+    }
     std::string why = "the reason is in its events, which this worker's account may not list";
     if (reply) why = reply->empty() ? "nobody says why" : reply->back();
+    if (!reply && !reply.error().is(403)) why = "the reason cannot be asked for: " + reply.error().error.message;
     hopeless_ = error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
                       "the cluster makes no pod for " + shown() + ": " + why);
     stop_until_ = runtime_.clock_.now() + seconds(1);
@@ -559,8 +608,16 @@ void KubernetesRuntime::Attempt::runs() {
         arm_limit();
     }
     if (log_pod_ == pod_->name) return;
-    log_pod_ = pod_->name;
+    take_log_of_pod();
     read_log(true);
+}
+
+void KubernetesRuntime::Attempt::take_log_of_pod() {
+    if (!log_pod_.empty() && log_pod_ != pod_->name) {
+        output_.begin_another();
+        log_end_.reset();
+    }
+    log_pod_ = pod_->name;
 }
 
 Duration KubernetesRuntime::Attempt::own_limit() const {
@@ -654,7 +711,8 @@ void KubernetesRuntime::Attempt::read_log(bool follow) {
         say("the output was read again after a lost connection; some of it may be missing or repeated");
     }
     output_.read_again();
-    log_ended_ = false;
+    log_bytes_ = 0;
+    log_lacks_.clear();
     http::StreamReader reader;
     reader.chunk = [this](std::string_view bytes) { return take_log(bytes); };
     log_call_ = api_.logs(log_pod_, follow, ticket_id_, std::move(reader),
@@ -664,7 +722,7 @@ void KubernetesRuntime::Attempt::read_log(bool follow) {
 bool KubernetesRuntime::Attempt::take_log(std::string_view bytes) {
     // What a node says in place of a log that it does not have, with status 200.
     static constexpr std::string_view kNoLog = "unable to retrieve container logs for ";
-    if (log_is_final_ && log_bytes_ == 0 && bytes.starts_with(kNoLog)) {
+    if (log_bytes_ == 0 && bytes.starts_with(kNoLog) && bytes.find("://") != std::string_view::npos) {
         log_lacks_ = clip(bytes, kShownLineBytes);
         return true;
     }
@@ -681,8 +739,8 @@ void KubernetesRuntime::Attempt::resume_log() {
 
 void KubernetesRuntime::Attempt::log_ended(const Reply<Nothing>& reply) {
     if (reply) {
-        if (!log_lacks_.empty()) return log_broken(log_lacks_);
-        log_ended_ = true;
+        if (!log_lacks_.empty() && stage_ == Stage::kCollect) return log_broken(log_lacks_);
+        if (log_lacks_.empty()) log_end_ = output_.seen();
         log_complete_ = stage_ == Stage::kCollect;
         if (stage_ == Stage::kCollect) return collected();
         // It ends with its container: the watch says so soon. If not, it broke off.
@@ -723,31 +781,27 @@ void KubernetesRuntime::Attempt::ended() {
     if (listens_) runtime_.watch_.leave(name_, *this);
     listens_ = false;
     note_stage(was_running || ran_ ? "run" : "pending");
-    if (!ran_ || !pod_) return collected();
-    if (log_pod_.empty()) log_pod_ = pod_->name;
+    if (!pod_ || !ran_) {
+        const bool may_have_run = job_->complete || (pod_ && pod_->end_reason == "ContainerStatusUnknown");
+        return may_have_run ? log_broken("the pod is gone") : collected();
+    }
+    const bool follows = log_call_.active() && log_pod_ == pod_->name;
+    take_log_of_pod();
     log_tries_ = 0;
     log_bytes_before_ = 0;
     // A pod that is gone has no log any more: what was followed is all there is. Of one that is there it is read to its
     // end, unless its beginning may be gone.
-    const bool follows = log_call_.active();
     const bool readable = !pod_gone_ && !job_gone_;
-    if (follows && (!readable || output_.seen() > kKeptByNode))
-        return after(log_timer_, kFollowedLog, &Attempt::log_is_late);
-    if (!readable) {
-        if (log_bytes_ == 0 && !log_ended_ && !log_refused_) return log_broken("the pod is gone");
-        return collected();
-    }
-    log_is_final_ = true;
-    log_bytes_ = 0;
-    log_call_ = {};
     after(look_timer_, runtime_.options_.log_look, &Attempt::log_is_late);
+    if (follows && (!readable || output_.seen() > kKeptByNode)) return;
+    if (!readable) return log_end_ == output_.seen() ? collected() : log_broken("the pod is gone");
+    log_call_ = {};
     read_log(false);
 }
 
 // Its output may be long, but must go on coming.
 void KubernetesRuntime::Attempt::log_is_late() {
     if (stage_ != Stage::kCollect) return;
-    if (!log_is_final_) return collected();
     const bool goes_on = log_bytes_ != log_bytes_before_ && ++log_looks_ <= kMostLogLooks;
     log_bytes_before_ = log_bytes_;
     if (!goes_on)
@@ -767,7 +821,8 @@ void KubernetesRuntime::Attempt::collected() {
 }
 
 void KubernetesRuntime::Attempt::decide() {
-    const bool own_end = pod_ && pod_->terminated() && pod_->began && !(stopping() && pod_->deleting);
+    const bool own_end =
+        pod_ && pod_->terminated() && pod_->began && !(stopping() && pod_->deleting) && !is_ended_by_others();
     if (own_end && pod_->exit_code >= 0) report_.attempt.exit_code = pod_->exit_code;
     report_.attempt.error = judge();
     report_.attempt.success = !report_.attempt.error.has_value();
@@ -785,6 +840,12 @@ void KubernetesRuntime::Attempt::decide() {
     finish();
 }
 
+// One that catches SIGTERM may well leave with 0.
+bool KubernetesRuntime::Attempt::is_ended_by_others() const {
+    return pod_ && pod_->terminated() && (pod_->deleting || !pod_->reason.empty()) &&
+           (pod_->exit_code != 0 || pod_->failed);
+}
+
 std::optional<Error> KubernetesRuntime::Attempt::judge() const {
     const bool exit_known = report_.attempt.exit_code.has_value();
     if (stopping() && !exit_known) {
@@ -797,8 +858,7 @@ std::optional<Error> KubernetesRuntime::Attempt::judge() const {
         return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
                      "it was given up just as it started: " + hopeless_->message);
     }
-    const bool was_ended = pod_ && pod_->terminated() && (pod_->deleting || !pod_->reason.empty());
-    if (!exit_known || (was_ended && pod_->exit_code != 0)) {
+    if (!exit_known) {
         if (job_->complete) return std::nullopt;
         return judge_without_exit();
     }
@@ -828,7 +888,7 @@ Error KubernetesRuntime::Attempt::judge_without_exit() const {
     const auto interrupted = [&](std::string message) {
         return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService, std::move(message));
     };
-    if (job_->failed && job_->reason == "DeadlineExceeded") {
+    if (job_->failing && job_->reason == "DeadlineExceeded") {
         return error(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kLimit,
                      "the cluster ended it: " + joined(job_->reason, job_->message));
     }
@@ -838,12 +898,14 @@ Error KubernetesRuntime::Attempt::judge_without_exit() const {
     }
     if (pod_ && !pod_->reason.empty()) return interrupted("its pod was ended: " + joined(pod_->reason, pod_->message));
     if (job_gone_) return interrupted(shown() + " was removed by somebody else before it was seen to end");
+    if (job_->suspended) return interrupted(shown() + " was suspended by somebody else");
     if (!pod_ || pod_gone_ || pod_->deleting) {
         return interrupted("the pod of " + shown() + " was removed by somebody else before it was seen to end (" +
                            joined(job_->reason, job_->message) + ")");
     }
-    return interrupted("how its process ended is not known: " +
-                       joined(pod_->end_reason.empty() ? job_->reason : pod_->end_reason, job_->message));
+    return interrupted("how its process ended is not known: " + (pod_->end_reason.empty()
+                                                                     ? joined(job_->reason, job_->message)
+                                                                     : joined(pod_->end_reason, pod_->end_message)));
 }
 
 void KubernetesRuntime::Attempt::describe() {
@@ -867,7 +929,7 @@ void KubernetesRuntime::Attempt::describe() {
     if (attempt.exit_code) attempt.output["exit_code"] = std::to_string(*attempt.exit_code);
     output_.describe(attempt, task_.max_output_bytes, runtime_.options_.result_lines);
     facts["effective_timeout_seconds"] = seconds_text(limit_);
-    const bool cluster_did = job_->failed && job_->reason == "DeadlineExceeded";
+    const bool cluster_did = job_->failing && job_->reason == "DeadlineExceeded";
     facts["timed_out"] = yes_no(over_time_ || stopped_ == StopReason::kTimeout || cluster_did);
     const bool out_of_memory = pod_ && pod_->out_of_memory();
     facts["oom_killed"] = yes_no(out_of_memory);
@@ -908,10 +970,15 @@ void KubernetesRuntime::Attempt::finish() {
         *call = {};
     if (listens_) runtime_.watch_.leave(name_, *this);
     listens_ = false;
+    // What the cluster says may hold words of the command.
+    if (report_.attempt.error) report_.attempt.error->message = output_.masked(report_.attempt.error->message);
+    waiting_ = output_.masked(waiting_);
     describe();
     const auto& why = report_.attempt.error;
     say((why ? why->message : std::string("exit code 0")) + " after " + seconds_text(runtime_.clock_.now() - began_) +
         " s");
+    for (std::string& line : report_.attempt.logs)
+        line = output_.masked(line);
     output_.close(why && !report_.attempt.exit_code && report_.work_began ? why->message : std::string());
     asio::post(runtime_.loop_, [this, alive = std::weak_ptr<int>(alive_)] {
         if (!alive.expired()) listener_.runtime_ended(context_.key, std::move(report_));

@@ -52,6 +52,7 @@ private:
     [[nodiscard]] kubernetes::JobMarks marks() const;
     void take_up(kubernetes::JobState job);
     void ask_for_pods();
+    [[nodiscard]] bool is_of_job(const kubernetes::PodState& pod) const;
     // what is told
     void job_seen(const kubernetes::JobState& job) override;
     void job_missed() override;
@@ -64,6 +65,8 @@ private:
     void found(Reply<kubernetes::JobState> reply);
     void second_look();
     void at();
+    [[nodiscard]] bool is_cause_known() const;
+    void ask_for_cause();
     void at_waiting();
     void runs();
     void patience_is_over();
@@ -79,6 +82,7 @@ private:
     void stop_is_late();
     void stop_before_start();
     // output
+    void take_log_of_pod();
     void read_log(bool follow);
     [[nodiscard]] bool take_log(std::string_view bytes);
     void resume_log();
@@ -90,6 +94,7 @@ private:
     void ended();
     void collected();
     void decide();
+    [[nodiscard]] bool is_ended_by_others() const;
     [[nodiscard]] std::optional<Error> judge() const;
     [[nodiscard]] Error judge_exit() const;
     [[nodiscard]] Error judge_without_exit() const;
@@ -128,11 +133,15 @@ private:
     bool adopted_ = false;
     int conflicts_ = 0;
     int forbidden_ = 0;
+    MonoTime create_began_{};
     std::optional<kubernetes::JobState> job_;
     std::optional<kubernetes::PodState> pod_;  // the newest one
     bool job_gone_ = false;
     bool pod_gone_ = false;
-    bool asks_for_pods_ = false;
+    bool asks_at_end_ = false;     // the pods, of a Job that has ended
+    bool pods_known_ = false;      // those
+    bool asks_for_cause_ = false;  // of the end of a pod that we did not end
+    bool cause_asked_ = false;
     std::string waiting_;  // why it has not started, in the cluster's words
 
     std::optional<StopReason> stopped_;
@@ -150,12 +159,11 @@ private:
 
     std::string log_pod_;  // whose log is read
     bool log_complete_ = false;
-    bool log_ended_ = false;  // the stream of it, by itself
+    std::optional<std::uint64_t> log_end_;  // what was seen when the stream of it ended by itself
     bool log_refused_ = false;
-    bool log_is_final_ = false;  // read after the end
-    std::string log_lacks_;      // what the node says in place of a log
+    std::string log_lacks_;  // what the node says in place of a log
     int log_tries_ = 0;
-    std::uint64_t log_bytes_ = 0;
+    std::uint64_t log_bytes_ = 0;  // of this reading
     std::uint64_t log_bytes_before_ = 0;
     int log_looks_ = 0;
 

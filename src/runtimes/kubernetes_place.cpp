@@ -80,8 +80,9 @@ void Place::next_page(const std::shared_ptr<Listing>& listing, const std::string
 }
 
 WorkPlace::Handle Place::remove(const FoundWork& work, Done done) {
+    // One that runs stays until its pods are gone: as long as it is there, nothing else runs its ticket.
     return std::make_shared<http::ServiceHandle>(
-        api_.delete_job(work.name, work.id, false, work.ticket_id, told(std::move(done))));
+        api_.delete_job(work.name, work.id, !work.ended, work.ticket_id, told(std::move(done))));
 }
 
 WorkPlace::Handle Place::keep(const FoundWork& work, Done done) {

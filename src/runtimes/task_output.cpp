@@ -13,8 +13,14 @@ void TaskOutput::begin(const std::vector<std::string>& secrets, std::unique_ptr<
 }
 
 void TaskOutput::read_again() {
-    out_.skip = out_.seen;
-    err_.skip = err_.seen;
+    out_.skip = out_.seen - out_.before;
+    err_.skip = err_.seen - err_.before;
+}
+
+void TaskOutput::begin_another() {
+    out_.before = out_.seen;
+    err_.before = err_.seen;
+    out_.skip = err_.skip = 0;
 }
 
 bool TaskOutput::take(TaskLogStream stream, std::string_view bytes) {

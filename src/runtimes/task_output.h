@@ -26,6 +26,8 @@ public:
 
     // The streams are read from their beginning again: what was seen of them is skipped.
     void read_again();
+    // Other streams follow, after what was seen so far.
+    void begin_another();
     // False: the log of the task lags behind; what comes next should wait a moment.
     [[nodiscard]] bool take(TaskLogStream stream, std::string_view bytes);
     // Nothing more comes: what the masks have held back is let go.
@@ -46,6 +48,7 @@ private:
         MaskingStream masked;
         KeptOutput kept{};
         std::uint64_t seen = 0;
+        std::uint64_t before = 0;  // of that, of streams before this one
         std::uint64_t skip = 0;
     };
     [[nodiscard]] bool keep(Stream& stream, TaskLogStream name, const std::string& text);

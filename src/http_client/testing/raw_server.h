@@ -19,6 +19,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -277,6 +278,10 @@ private:
             acceptor.async_accept([self](const auto& error, Socket socket) {
                 if (self->stopped) return;
                 if (!error) {
+                    if constexpr (std::is_same_v<Protocol, asio::ip::tcp>) {
+                        boost::system::error_code ignored;
+                        socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+                    }
                     auto connection = std::make_shared<Connection>(std::move(socket), self, ++self->accepted);
                     self->open.insert(connection);
                     self->most_at_once = std::max(self->most_at_once, self->open.size());

@@ -160,7 +160,7 @@ public:
         if (pod.terminated()) return;
         json::object ending{{"exitCode", code}, {"reason", code == 0 ? "Completed" : "Error"}};
         if (!reason.empty()) ending["reason"] = reason;
-        if (reason == "StartError") ending["message"] = "exec: \"nope\": executable file not found in $PATH";
+        if (reason == "StartError") ending["message"] = "exec: \"no-such-program\": executable file not found in $PATH";
         if (reason == "ContainerStatusUnknown")
             ending["message"] = "The container could not be located when the pod was terminated";
         pod.state = {{"terminated", std::move(ending)}};
