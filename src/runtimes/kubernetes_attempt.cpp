@@ -123,6 +123,12 @@ void KubernetesRuntime::Attempt::again(void (Attempt::*step)()) {
     after(step_timer_, wait, step);
 }
 
+// That the server answers does not make what is in the way go away sooner.
+void KubernetesRuntime::Attempt::again_after_conflict(void (Attempt::*step)()) {
+    tries_ = conflicts_;
+    again(step);
+}
+
 bool KubernetesRuntime::Attempt::out_of_patience() {
     const MonoTime now = runtime_.clock_.now();
     if (!lost_since_) lost_since_ = now;
@@ -232,7 +238,7 @@ void KubernetesRuntime::Attempt::looked(Reply<Page> reply) {
     }
     // What is on its way out may still run: never two of them.
     if (going && !stopped_) {
-        if (++conflicts_ <= kMostConflicts) return again(&Attempt::look);
+        if (++conflicts_ <= kMostConflicts) return again_after_conflict(&Attempt::look);
         return refuse(error(ErrorCode::kConflict, Retry::kAfterBackoff, Fault::kService,
                             "an earlier Job of this ticket does not go away"));
     }
@@ -349,14 +355,14 @@ void KubernetesRuntime::Attempt::found_by_name(Reply<JobState> reply) {
     if (reply) {
         // One of ours that was reported, or did other work: it goes, and the name is free again.
         keeper_.remove_now({reply->uid, name_, ticket_id_, true});
-        if (++conflicts_ <= kMostConflicts) return again(&Attempt::create);
+        if (++conflicts_ <= kMostConflicts) return again_after_conflict(&Attempt::create);
         return refuse(error(ErrorCode::kConflict, Retry::kAfterBackoff, Fault::kService,
                             "the name " + name_ + " is in use by a Job that cannot be removed"));
     }
     if (reply.error().is(404)) {
         contact();
         const bool is_late = runtime_.clock_.now() - create_began_ >= runtime_.options_.patience;
-        if (stopped_ || (++conflicts_ <= kMostConflicts && !is_late)) return again(&Attempt::create);
+        if (stopped_ || (++conflicts_ <= kMostConflicts && !is_late)) return again_after_conflict(&Attempt::create);
         Error why = error(ErrorCode::kUnavailable, Retry::kAfterBackoff, Fault::kService,
                           "the cluster does not make " + shown() + ": " + lost_why_);
         // What was not answered may be done yet.
@@ -478,16 +484,13 @@ void KubernetesRuntime::Attempt::found(Reply<JobState> reply) {
     }
     // Gone, or another one under its name.
     if (!reply || (job_ && reply->uid != job_->uid)) {
-        contact();
         job_gone_ = true;
         return at();
     }
     job_ = std::move(*reply);
-    if (stage_ == Stage::kStop) {
-        contact();
-        return at();
-    }
-    ask_for_pods();
+    if (stage_ != Stage::kStop) return ask_for_pods();  // only with them the picture is whole
+    contact();
+    at();
 }
 
 void KubernetesRuntime::Attempt::second_look() {
@@ -854,7 +857,7 @@ std::optional<Error> KubernetesRuntime::Attempt::judge() const {
                          "timed out after " + seconds_text(limit_) + " s");
         }
         if (stopped_) return stop_error(*stopped_, std::string(kOrigin));
-        if (!ran_) return *hopeless_;
+        if (!ran_) return hopeless_;
         return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
                      "it was given up just as it started: " + hopeless_->message);
     }

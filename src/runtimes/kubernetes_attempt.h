@@ -107,6 +107,7 @@ private:
     [[nodiscard]] Error error(ErrorCode code, Retry retry, Fault fault, std::string message) const;
     void after(boost::asio::steady_timer& timer, Duration wait, void (Attempt::*next)());
     void again(void (Attempt::*step)());
+    void again_after_conflict(void (Attempt::*step)());
     [[nodiscard]] bool out_of_patience();
     void contact();
     [[nodiscard]] bool stopping() const { return stopped_.has_value() || over_time_ || hopeless_.has_value(); }
@@ -132,8 +133,8 @@ private:
     bool unsure_ = false;  // one of this attempt may
     bool adopted_ = false;
     int conflicts_ = 0;
-    int forbidden_ = 0;
     MonoTime create_began_{};
+    int forbidden_ = 0;
     std::optional<kubernetes::JobState> job_;
     std::optional<kubernetes::PodState> pod_;  // the newest one
     bool job_gone_ = false;
