@@ -75,6 +75,7 @@ class Kubernetes(Backend):
 
 
 class KubernetesTest(RuntimeTest):
+    settled_seconds = SETTLED_SECONDS
     backend = Kubernetes()  # one for all classes of a program: see start_cluster
 
     @classmethod
@@ -93,7 +94,7 @@ class KubernetesTest(RuntimeTest):
 
     def nothing_left(self, space=None):
         space = space or self.backend.space
-        self.assertTrue(wait_until(lambda: space.left() == [], SETTLED_SECONDS), space.left())
+        self.assertTrue(wait_until(lambda: space.left() == [], self.settled_seconds), space.left())
 
     def assert_nothing_else(self, ticket):
         """What the cluster refused, or has begun, was tried nowhere else."""

@@ -167,7 +167,8 @@ class JobTest(KubernetesTest):
         worker = self.worker()
         self.run_one(worker, self.backend.ticket("true"))
         self.assert_failed(self.run_one(worker, self.backend.ticket("exit 3")), "exit code 3")
-        self.assert_failed(self.run_one(worker, self.backend.ticket("exec sleep 600", timeout_seconds=1)), "timed out")
+        self.assert_failed(self.run_one(worker, self.backend.ticket(
+            "exec sleep 600", timeout_seconds=1, sla={"max_retries": 0})), "timed out")
         text = worker.request("GET", "/metrics")[1]
         for status in ("succeeded", "failed", "timeout"):
             self.assertIn(f'worker_agent_k8s_jobs_executed_total{{status="{status}"}} 1', text)
@@ -350,6 +351,8 @@ class DisturbedTest(KubernetesTest):
 class WithoutTheServerTest(KubernetesTest):
     """The API server goes away; pods go on, and what they did is told truthfully when it is back."""
 
+    settled_seconds = 120  # its garbage collector has to find back, too
+
     def setUp(self):
         super().setUp()
         self.addCleanup(self.backend.start_engine)
@@ -392,7 +395,7 @@ class WithoutTheServerTest(KubernetesTest):
         self.assertNotIn("fallback_from", self.facts(ticket))  # it had begun: nowhere else
         self.assertNotIn("exit_code", self.output(ticket))
         self.backend.start_engine()
-        self.assertTrue(wait_until(lambda: self.backend.left() == [], 60), self.backend.left())
+        self.nothing_left()
 
     def test_server_that_says_nothing_for_a_while(self):
         """Its connections stay: watches are silent, as those of a server where nothing happens."""
