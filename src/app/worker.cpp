@@ -72,11 +72,12 @@ CallLater call_later_on(boost::asio::io_context& loop) {
     };
 }
 
-// Called so many times (at once when that is none), it calls `last` once.
+// To be called so many times (not at all when that is none); then `last` has been called, once.
 std::function<void()> after_each(std::size_t count, std::function<void()> last) {
     if (count == 0) last();
     return [left = std::make_shared<std::size_t>(count), last = std::move(last)] {
-        if (*left > 0 && --*left == 0) last();
+        --*left;
+        if (*left == 0) last();
     };
 }
 

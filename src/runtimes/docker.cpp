@@ -66,7 +66,7 @@ void DockerRuntime::probed(bool there, std::string detail) {
         there_ = true;
         away_.clear();
         probe_wait_ = options_.probe_interval;
-        if (clock_.now() >= next_sweep_) {
+        if (clock_.now() >= next_sweep_ || keeper_.sweep_failed()) {
             next_sweep_ = clock_.now() + options_.sweep_interval;
             keeper_.sweep();
         }

@@ -106,8 +106,12 @@ void KubernetesRuntime::probed(const Reply<std::string>& reply) {
 
 void KubernetesRuntime::ask_for_rights(std::size_t next) {
     if (next == kNeeded.size()) {
-        lacking_ = std::exchange(lacking_now_, {});
-        rights_known_ = lacking_.empty();  // what is missing may be granted meanwhile
+        // A server that has just started forbids what it has not read the rules of yet: only what is lacking twice in
+        // a row is. What is missing may be granted meanwhile.
+        lacking_unsure_ = lacking_now_ != lacking_before_;
+        lacking_ = lacking_unsure_ ? std::string() : lacking_now_;
+        rights_known_ = lacking_now_.empty();
+        lacking_before_ = std::exchange(lacking_now_, {});
         there_ = true;
         away_.clear();
         return probe_is_over();
@@ -128,8 +132,11 @@ void KubernetesRuntime::ask_for_rights(std::size_t next) {
 
 void KubernetesRuntime::probe_is_over() {
     if (there_) {
-        probe_wait_ = options_.probe_interval;
-        if (clock_.now() >= next_sweep_) {
+        constexpr Duration kSoon = std::chrono::seconds(2);
+        const bool unswept = rights_known_ && keeper_.sweep_failed();
+        const bool again = unswept || (lacking_unsure_ && !rights_known_);
+        probe_wait_ = again ? std::min(kSoon, options_.probe_interval) : options_.probe_interval;
+        if (clock_.now() >= next_sweep_ || unswept) {
             next_sweep_ = clock_.now() + options_.sweep_interval;
             keeper_.sweep();
         }

@@ -127,6 +127,8 @@ private:
     std::string fix_;
     std::string version_;
     std::string lacking_;
+    std::string lacking_before_;  // by the questions before
+    bool lacking_unsure_ = false;
     std::string lacking_now_;  // of the questions under way
     MonoTime next_sweep_{};
     Duration probe_wait_{};

@@ -180,8 +180,16 @@ void KubernetesRuntime::Attempt::look() {
     call_ = api_.list(kubernetes::Kind::kJobs, selector, {}, [this](Reply<Page> reply) { looked(std::move(reply)); });
 }
 
+// A server that has just started forbids what it has not read the rules of yet: it is asked a few times.
+bool KubernetesRuntime::Attempt::is_forbidden_for_now(const ApiError& failure) {
+    constexpr int kMostTries = 4;
+    return failure.is(403) && failure.error.code == ErrorCode::kNotAllowed && ++forbidden_ <= kMostTries;
+}
+
 void KubernetesRuntime::Attempt::look_failed(ApiError failure) {
-    if (!failure.passing()) return refuse(std::move(failure.error));
+    if (is_forbidden_for_now(failure)) return again(&Attempt::look);
+    if (!failure.passing() && !(held_ && failure.error.code == ErrorCode::kNotAllowed))
+        return refuse(std::move(failure.error));
     runtime_.unreachable(failure.error.message);
     runtime_.schedule_probe(runtime_.probe_wait_);
     if (stopped_ && !held_) return stop_before_start();
@@ -211,9 +219,12 @@ void KubernetesRuntime::Attempt::looked(Reply<Page> reply) {
             job->labels.contains(std::string(kubernetes::kKeptLabel)))
             continue;
         const bool ours = runtime_.place_.is_ours(*job);
-        if (job->deleting || keeper_.is_doomed(job->uid) || !is_same_work(*job)) {
-            going |= !job->finished() && (ours || job->deleting);
-            if (ours && !job->deleting) keeper_.remove_now({job->uid, job->name, ticket_id_, !job->finished()});
+        // Reported: its process has ended, whatever the Job's own state says by now.
+        const bool reported = keeper_.is_doomed(job->uid);
+        if (job->deleting || reported || !is_same_work(*job)) {
+            const bool runs = !job->finished() && !reported;
+            going |= runs && (ours || job->deleting);
+            if (ours && !job->deleting) keeper_.remove_now({job->uid, job->name, ticket_id_, runs});
             continue;
         }
         candidates.push_back(std::move(*job));
@@ -307,6 +318,7 @@ void KubernetesRuntime::Attempt::created(Reply<JobState> reply) {
         return take_up(std::move(*reply));
     }
     ApiError failure = std::move(reply).error();
+    if (is_forbidden_for_now(failure)) return again(&Attempt::create);
     if (!failure.is(409) && !failure.passing()) return refuse(std::move(failure.error));
     // Whether it was made is asked by its name, which nobody else uses.
     unsure_ = failure.passing();

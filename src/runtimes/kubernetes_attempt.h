@@ -40,6 +40,7 @@ private:
     // look
     void look();
     void looked(Reply<kubernetes::Page> reply);
+    [[nodiscard]] bool is_forbidden_for_now(const kubernetes::ApiError& failure);
     void look_failed(kubernetes::ApiError failure);
     void adopt(kubernetes::JobState job);
     [[nodiscard]] bool is_same_work(const kubernetes::JobState& job) const;
@@ -126,6 +127,7 @@ private:
     bool unsure_ = false;  // one of this attempt may
     bool adopted_ = false;
     int conflicts_ = 0;
+    int forbidden_ = 0;
     std::optional<kubernetes::JobState> job_;
     std::optional<kubernetes::PodState> pod_;  // the newest one
     bool job_gone_ = false;

@@ -220,6 +220,7 @@ void WorkKeeper::sweep() {
 }
 
 void WorkKeeper::swept(const Result<std::vector<FoundWork>>& found) {
+    sweep_failed_ = !found;
     if (!found) {
         if (options_.on_problem) options_.on_problem("left-over work: " + found.error().message);
         return;

@@ -116,6 +116,8 @@ public:
 
     // Removes what nobody will ask for any more.
     void sweep();
+    // The last one could not look: it should be done again soon.
+    [[nodiscard]] bool sweep_failed() const { return sweep_failed_; }
     // Finishes what is due, as long as `limit`; then `done`, once.
     void close(Duration limit, std::function<void()> done);
 
@@ -155,6 +157,7 @@ private:
     boost::asio::steady_timer closing_;
     std::function<void()> closed_;
     bool listing_ = false;
+    bool sweep_failed_ = false;
     WorkPlace::Handle list_;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };

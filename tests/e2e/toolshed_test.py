@@ -3,6 +3,8 @@
 import pathlib
 import re
 import sys
+import threading
+import time
 import unittest
 
 import harness
@@ -72,6 +74,25 @@ class ToolshedTest(RuntimeTest):
         self.assertIn("from the shed", done.stdout + done.stderr)
         self.assertRegex(worker.cli("executors", "ls").stdout, "toolshed")
         self.assertRegex(worker.cli("doctor").stdout, r"toolshed\s+✔")
+
+    def test_killed_while_the_job_is_removed(self):
+        worker, since = self.worker(), time.time()
+        shed, killed = self.backend.shed, threading.Event()
+
+        def kill():
+            if not killed.is_set():
+                worker.kill()
+                killed.set()
+
+        shed.removed = kill
+        self.addCleanup(setattr, shed, "removed", lambda: None)
+        ticket_id = self.submit(worker, self.backend.work(0.2))
+        self.assertTrue(killed.wait(30))
+        worker.start()
+        ticket = self.ended(worker, ticket_id)
+        self.assertEqual((ticket["status"], ticket["attempts"]), ("COMPLETED", 1), ticket["error_message"])
+        self.assert_begun(since, 1)
+        self.nothing_left()
 
     def test_run_again_while_the_last_job_is_still_there(self):
         self.backend.shed.slow = 0.5

@@ -347,7 +347,7 @@ ToolshedRuntime::ToolshedRuntime(boost::asio::io_context& loop, const Clock& clo
       client_(client),
       logs_(logs),
       options_(std::move(options)),
-      caller_(loop, clock, random, client, {.name = "toolshed"}),
+      caller_(loop, clock, random, client, {.name = "toolshed"}, options_.listener),
       poller_(loop, clock, random, caller_),
       notes_(options_.notes_folder),
       probe_(loop, std::chrono::seconds(10), [this](const EndpointProbe::Answer& answer) { look(answer); }) {}

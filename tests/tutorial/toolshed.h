@@ -31,6 +31,7 @@ struct ToolshedOptions {
     bool detachable = false;                     // whoever gets the ticket next finds the notes
     Duration timeout = std::chrono::minutes(5);  // of one attempt, unless the ticket has a timeout_seconds
     Duration interval = std::chrono::milliseconds(200);
+    http::ServiceListener* listener = nullptr;  // counts calls
     // A ticket of an earlier process has ended meanwhile: its job and note may go. May be empty.
     std::function<bool(std::string_view ticket_id)> is_over;
 };

@@ -88,6 +88,7 @@ class Toolshed(http.server.ThreadingHTTPServer):
         self.jobs, self.lock, self.over = {}, threading.Lock(), threading.Event()
         self.begun, self.heard = [], []  # (time, id) of each job; every PUT, as text
         self.slow = 0.0  # seconds before a DELETE does anything
+        self.removed = lambda: None  # called when a DELETE has removed a job, before it is answered
         super().__init__(("127.0.0.1", port), Request)
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
         threading.Thread(target=self.sweep, daemon=True).start()
@@ -187,6 +188,7 @@ class Request(http.server.BaseHTTPRequestHandler):
             state = job.state()
             with self.server.lock:
                 self.server.jobs.pop(job.name, None)
+            self.server.removed()
             self.answer(200, state)
         elif found:
             self.answer(404, {"detail": "there is no such job"})

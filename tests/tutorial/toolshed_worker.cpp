@@ -20,6 +20,7 @@ wa::ToolshedOptions toolshed_options(const RuntimeSurroundings& around, std::str
     options.url = std::move(url);
     if (const auto parsed = wa::http::parse_url(options.url); !options.url.empty() && !parsed)
         options.misconfigured = "TOOLSHED_URL: " + parsed.error().message;
+    options.listener = &around.listener;
     options.notes_folder = around.state_path + "/toolshed";
     // In a cluster the ticket may go to a worker that does not see the notes.
     options.detachable = around.platform.pool().empty() && !around.scratch;
