@@ -15,7 +15,7 @@ class Kubernetes(Backend):
     runtime = "k8s"
     has = {"command", "huge_output", "live_log", "stop", "retry", "refusal", "record", "image", "memory_limit", "adoption",
            "engine_away"}
-    lacks = {"engine_stop": "pods go on without the API server: see kubernetes_jobs_test.py"}
+    lacks = {"engine_stop": "pods go on without the API server: see kubernetes_trouble_test.py"}
     merged = True
     parameters = {*Backend.parameters, "memory_limit", "memory_request", "cpu_limit", "cpu_request", "user", "service_account",
                   "network_mode", "host_network", "pull_policy", "mounts", "privileged"}
