@@ -455,9 +455,10 @@ void KubernetesRuntime::Attempt::watch_lost(const Error& why) {
     after(patience_timer_, runtime_.options_.patience, &Attempt::patience_is_over);
 }
 
+// Whether all that is needed can be asked again shows when it is asked.
 void KubernetesRuntime::Attempt::watch_back() {
+    if (!stopping()) return find_out();
     contact();
-    if (!stopping()) find_out();
 }
 
 void KubernetesRuntime::Attempt::patience_is_over() {

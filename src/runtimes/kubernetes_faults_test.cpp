@@ -351,7 +351,7 @@ TEST_F(KubernetesFaultsTest, WhatTheAccountLacksIsSaidUntilItIsGranted) {
     options.probe_interval = 30ms;
     cluster.denied = {"delete jobs", "get pods/log"};
     EXPECT_TRUE(runtime().availability().available);
-    EXPECT_EQ(runtime().lacking(), "");  // one that has just started forbids what it will allow
+    EXPECT_EQ(runtime().lacking(), "");  // a server that has just started forbids too much
     ASSERT_TRUE(run_until(loop, [this] { return !runtime().lacking().empty(); }));
     EXPECT_THAT(runtime().lacking(), ::testing::AllOf(HasSubstr("delete jobs"), HasSubstr("get pods/log")));
     EXPECT_THAT(runtime().place_shown(), HasSubstr("the account may not"));

@@ -33,7 +33,7 @@ Result<Amount> read_amount(const Parameters& parameters, std::string_view reques
         if (!text) return std::optional<std::uint64_t>();
         const auto amount = parse(*text);
         if (!amount) return parameters.refuse(key, std::string(expected));
-        return std::optional<std::uint64_t>(*amount);
+        return amount;
     };
     WA_TRY(const auto request, read(request_key));
     WA_TRY(const auto limit, read(limit_key));

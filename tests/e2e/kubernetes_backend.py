@@ -15,7 +15,7 @@ class Kubernetes(Backend):
     runtime = "k8s"
     has = {"command", "huge_output", "live_log", "stop", "retry", "refusal", "record", "image", "memory_limit", "adoption",
            "engine_away"}
-    lacks = {"engine_stop": "pods go on without the API server: see kubernetes_jobs_test.py"}
+    lacks = {"engine_stop": "pods go on without the API server: see kubernetes_trouble_test.py"}
     merged = True
     parameters = {*Backend.parameters, "memory_limit", "memory_request", "cpu_limit", "cpu_request", "user", "service_account",
                   "network_mode", "host_network", "pull_policy", "mounts", "privileged"}
@@ -75,6 +75,7 @@ class Kubernetes(Backend):
 
 
 class KubernetesTest(RuntimeTest):
+    settled_seconds = SETTLED_SECONDS
     backend = Kubernetes()  # one for all classes of a program: see start_cluster
 
     @classmethod
@@ -93,7 +94,7 @@ class KubernetesTest(RuntimeTest):
 
     def nothing_left(self, space=None):
         space = space or self.backend.space
-        self.assertTrue(wait_until(lambda: space.left() == [], SETTLED_SECONDS), space.left())
+        self.assertTrue(wait_until(lambda: space.left() == [], self.settled_seconds), space.left())
 
     def assert_nothing_else(self, ticket):
         """What the cluster refused, or has begun, was tried nowhere else."""
