@@ -101,11 +101,10 @@ end_pods() {
   for c in $(ctr containers list -q 2>/dev/null); do
     ctr tasks delete -f "$c" >/dev/null 2>&1 || true
     ctr containers delete "$c" >/dev/null 2>&1 || true
-    rm -f /var/lib/cni/results/{peer,cni-loopback}-"$c"-*
   done
 }
 end_all() {
-  local n cgroup
+  local n c cgroup
   rm -f "$env_file"
   end watcher
   end kubelet
@@ -114,10 +113,14 @@ end_all() {
   for n in $netns; do umount "$n" 2>/dev/null || true; rm -f "$n"; done
   [ -d "$D/cni" ] || return 0  # never had a node
   rm -rf "$D/cni/leases"
+  for n in /var/lib/cni/results/peer-*-eth0; do
+    c=${n##*/peer-}
+    rm -f "$n" "/var/lib/cni/results/cni-loopback-${c%-eth0}-lo"
+  done
   awk -v d="$D/" 'index($2, d) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r -n1 umount || true
   find /var/log/containers -lname "$D/*" -delete 2>/dev/null || true
   rm -f /var/lib/kubelet/device-plugins/kubelet.sock
-  rmdir /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
+  rmdir /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet /var/lib/cni/results /var/lib/cni 2>/dev/null || true
   for cgroup in /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods; do
     [ ! -d "$cgroup" ] || find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
   done
