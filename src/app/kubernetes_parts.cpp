@@ -1,5 +1,6 @@
 #include "app/kubernetes_parts.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "app/container_parts.h"
@@ -52,6 +53,14 @@ Result<void> read_placement(const config::Settings& settings, kubernetes::JobRul
     return {};
 }
 
+// A pod takes two to five seconds longer than its grace until the cluster says that it is gone, and the engine waits no
+// more than five beyond the grace of tasks.
+std::chrono::seconds grace_of_pods(const config::Settings& settings) {
+    constexpr Duration kSlower = std::chrono::seconds(2);
+    const Duration grace = settings.duration("LOCAL_RUNTIME_GRACE_SECONDS") - kSlower;
+    return std::max(std::chrono::ceil<std::chrono::seconds>(grace), std::chrono::seconds(1));
+}
+
 // What `dev` only warns about is found here.
 Result<kubernetes::JobRules> job_rules(const config::Settings& settings) {
     kubernetes::JobRules rules;
@@ -66,6 +75,7 @@ Result<kubernetes::JobRules> job_rules(const config::Settings& settings) {
     rules.pull_policy = settings.text("K8S_JOBS_IMAGE_PULL_POLICY");
     rules.pull_secrets = settings.list("K8S_JOBS_IMAGE_PULL_SECRETS");
     rules.backoff_limit = static_cast<int>(settings.integer("K8S_JOBS_BACKOFF_LIMIT"));
+    rules.grace = grace_of_pods(settings);
     rules.ttl = std::chrono::duration_cast<std::chrono::seconds>(settings.duration("K8S_JOBS_TTL_SECONDS"));
     return rules;
 }
@@ -84,6 +94,7 @@ KubernetesOptions kubernetes_options(const RuntimeSurroundings& around) {
     options.keeper = keeper_options(around, "k8s", settings.flag("K8S_JOBS_CLEANUP"));
     // Whoever gets the ticket next finds its Job: this worker again, or one of the same group.
     options.detachable = !around.platform.pool().empty() || !around.scratch;
+    options.grace = options.rules.grace;
     options.timeout = settings.duration("K8S_JOBS_TIMEOUT_SECONDS");
     options.start_timeout = settings.duration("K8S_JOBS_START_TIMEOUT_SECONDS");
     options.schedule_timeout = settings.duration("K8S_JOBS_SCHEDULE_TIMEOUT_SECONDS");

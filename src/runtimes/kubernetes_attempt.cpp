@@ -958,6 +958,7 @@ void KubernetesRuntime::Attempt::refuse(Error why) {
 
 // The Job is left as it is: the next attempt, or the sweep, finds it by its labels.
 void KubernetesRuntime::Attempt::end_unknown(Error why) {
+    runtime_.next_sweep_ = {};  // with the next probe that is answered: no later attempt may come
     report_.attempt.error = std::move(why);
     report_.attempt.effects.push_back(Effect{"job", name_, "delete_job"});
     finish();
