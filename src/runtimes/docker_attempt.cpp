@@ -77,8 +77,6 @@ DockerRuntime::Attempt::Attempt(DockerRuntime& runtime, const AttemptContext& co
       listener_(listener),
       ticket_id_(context_.ticket->ticket_id),
       began_(runtime.clock_.now()),
-      masked_out_(mask_),
-      masked_err_(mask_),
       stage_began_(began_),
       step_timer_(runtime.loop_),
       limit_timer_(runtime.loop_),
@@ -90,7 +88,7 @@ DockerRuntime::Attempt::Attempt(DockerRuntime& runtime, const AttemptContext& co
 
 DockerRuntime::Attempt::~Attempt() {
     keeper_.detach(ticket_id_);
-    if (log_) log_->close(stage_ == Stage::kEnded ? "" : "left by the worker; its container is looked for later");
+    output_.close(stage_ == Stage::kEnded ? "" : "left by the worker; its container is looked for later");
 }
 
 Error DockerRuntime::Attempt::error(ErrorCode code, Retry retry, Fault fault, std::string message) const {
@@ -153,12 +151,12 @@ void DockerRuntime::Attempt::begin() {
     auto task = docker::parse_task(*context_.ticket, options.rules);
     if (!task) return refuse(std::move(task).error());
     task_ = std::move(*task);
-    mask_ = SecretMask(task_.secrets);
+    output_.begin(task_.secrets,
+                  runtime_.logs_ == nullptr ? nullptr : runtime_.logs_->open(ticket_id_, context_.number));
     work_ = hash_of(context_.ticket->plan_id + '\0' + context_.ticket->task_id + '\0' +
                     json_text(context_.ticket->parameters));
     name_ = docker::container_name(options.keeper.domain, ticket_id_, context_.number);
     held_ = keeper_.may_hold(ticket_id_);
-    if (runtime_.logs_ != nullptr) log_ = runtime_.logs_->open(ticket_id_, context_.number);
     if (runtime_.version_known_) return look();
     negotiate();
 }
@@ -572,9 +570,8 @@ void DockerRuntime::Attempt::stop_before_start() {
 
 void DockerRuntime::Attempt::read_log(bool follow) {
     frames_ = {};
-    skip_out_ = seen_out_;
-    skip_err_ = seen_err_;
-    if (seen_out_ + seen_err_ > kKeptByEngine) {
+    output_.read_again();
+    if (output_.seen() > kKeptByEngine) {
         report_.attempt.metadata["output_incomplete"] = "true";
         say("the output was read again after a lost connection; some of it may be missing or repeated");
     }
@@ -619,20 +616,7 @@ bool DockerRuntime::Attempt::take_output(TaskLogStream stream, std::string_view 
         say("the engine says in the log: " + clip(lossy_utf8(bytes.substr(0, kShownLineBytes), kShownLineBytes), 200));
         return true;
     }
-    const bool is_out = stream == TaskLogStream::kStdout;
-    std::uint64_t& skip = is_out ? skip_out_ : skip_err_;
-    const std::size_t skipped = std::min<std::uint64_t>(skip, bytes.size());
-    skip -= skipped;
-    bytes.remove_prefix(skipped);
-    if (bytes.empty()) return true;
-    (is_out ? seen_out_ : seen_err_) += bytes.size();
-    return keep(stream, mask_.empty() ? std::string(bytes) : (is_out ? masked_out_ : masked_err_).feed(bytes));
-}
-
-bool DockerRuntime::Attempt::keep(TaskLogStream stream, const std::string& text) {
-    if (text.empty()) return true;
-    (stream == TaskLogStream::kStdout ? out_ : err_).append(text);
-    return !log_ || log_->append(stream, text);
+    return output_.take(stream, bytes);
 }
 
 void DockerRuntime::Attempt::log_ended(const Reply<Nothing>& reply) {
@@ -690,7 +674,7 @@ void DockerRuntime::Attempt::collect() {
 // one that was followed was whole (engines lose and repeat parts of it when they begin another file).
 void DockerRuntime::Attempt::read_log_to_the_end() {
     if (log_complete_ && log_is_final_) return collected();
-    if (log_complete_ && seen_out_ + seen_err_ > kKeptByEngine) {
+    if (log_complete_ && output_.seen() > kKeptByEngine) {
         if (report_.attempt.metadata.try_emplace("output_incomplete", "true").second)
             say("it printed more than the engine keeps: some of it, also of its end, may be missing or repeated");
         return collected();
@@ -717,10 +701,7 @@ void DockerRuntime::Attempt::collected() {
     log_timer_.cancel();
     log_call_ = {};
     note_stage("logs");
-    if (!mask_.empty()) {
-        static_cast<void>(keep(TaskLogStream::kStdout, masked_out_.finish()));
-        static_cast<void>(keep(TaskLogStream::kStderr, masked_err_.finish()));
-    }
+    output_.finish();
     if (may_have_been_killed()) return ask_who_killed_it();
     decide();
 }
@@ -804,24 +785,22 @@ bool DockerRuntime::Attempt::ended_by_the_engine() const {
 
 Error DockerRuntime::Attempt::judge_exit() {
     const int code = detail_->exit_code;
-    std::string message = "exit code " + std::to_string(code);
+    const std::string plain = "exit code " + std::to_string(code);
     if (ended_by_the_engine()) {
         return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
-                     "the container ended with " + message + " while the engine was away: " + lost_why_);
+                     "the container ended with " + plain + " while the engine was away: " + lost_why_);
     }
     if (killed_by_engine_) {
         return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
-                     "the engine was told to end the container, or is being stopped (" + message + ")");
+                     "the engine was told to end the container, or is being stopped (" + plain + ")");
     }
     if (detail_->out_of_memory) {
         return error(
             ErrorCode::kExecutionFailed, Retry::kNever, Fault::kLimit,
-            "killed because memory ran out: it used all of its " + size_text(task_.memory) + " (" + message + ")");
+            "killed because memory ran out: it used all of its " + size_text(task_.memory) + " (" + plain + ")");
     }
-    constexpr int kSignal = 128;
-    constexpr int kLastSignal = 64;
-    if (code > kSignal && code <= kSignal + kLastSignal) message += " (signal " + std::to_string(code - kSignal) + ")";
-    if (const std::string line = mask_.apply(err_.last_line(kShownLineBytes)); !line.empty()) message += ": " + line;
+    std::string message = exit_text(code);
+    if (const std::string line = output_.last_line(kShownLineBytes); !line.empty()) message += ": " + line;
     if (!detail_->error.empty()) message += "; the engine says: " + detail_->error;
     const Retry retry = task_.retry.includes(code) ? Retry::kAfterBackoff : Retry::kNever;
     return error(ErrorCode::kExecutionFailed, retry, Fault::kTask, std::move(message));
@@ -846,16 +825,7 @@ void DockerRuntime::Attempt::describe() {
     attempt.output["container_id"] = id_.substr(0, kShortId);
     if (!report_.work_began) return;
     if (attempt.exit_code) attempt.output["exit_code"] = std::to_string(*attempt.exit_code);
-    // Each stream may use what the other leaves of the room, and at least half of it.
-    const std::size_t room = task_.max_output_bytes;
-    const std::size_t lines = runtime_.options_.result_lines;
-    const std::string err = err_.text(std::max(room / 2, room - std::min<std::size_t>(room, out_.total())), lines);
-    const std::string out = out_.text(room - std::min(room, err.size()), lines);
-    facts["truncated"] = yes_no(out.size() < out_.total() || err.size() < err_.total());
-    attempt.output["stdout"] = out;
-    attempt.output["stderr"] = err;
-    facts["stdout_bytes"] = std::to_string(seen_out_);
-    facts["stderr_bytes"] = std::to_string(seen_err_);
+    output_.describe(attempt, task_.max_output_bytes, runtime_.options_.result_lines);
     facts["effective_timeout_seconds"] = seconds_text(limit_);
     facts["timed_out"] = yes_no(over_time_ || stopped_ == StopReason::kTimeout);
     if (!detail_) return;
@@ -889,11 +859,15 @@ void DockerRuntime::Attempt::finish() {
         timer->cancel();
     for (http::Call* call : {&call_, &wait_call_, &look_call_, &log_call_})
         *call = {};
+    // What the engine says may hold words of the command.
+    if (report_.attempt.error) report_.attempt.error->message = output_.masked(report_.attempt.error->message);
     describe();
     const auto& why = report_.attempt.error;
     say((why ? why->message : std::string("exit code 0")) + " after " + seconds_text(runtime_.clock_.now() - began_) +
         " s");
-    if (log_) log_->close(why && !report_.attempt.exit_code && report_.work_began ? why->message : std::string());
+    for (std::string& line : report_.attempt.logs)
+        line = output_.masked(line);
+    output_.close(why && !report_.attempt.exit_code && report_.work_began ? why->message : std::string());
     asio::post(runtime_.loop_, [this, alive = std::weak_ptr<int>(alive_)] {
         if (!alive.expired()) listener_.runtime_ended(context_.key, std::move(report_));
     });

@@ -15,10 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "process/kept_output.h"
 #include "runtimes/docker.h"
 #include "runtimes/docker_frames.h"
-#include "runtimes/secret_mask.h"
+#include "runtimes/task_output.h"
 
 namespace wa {
 
@@ -77,7 +76,6 @@ private:
     [[nodiscard]] bool take_log(std::string_view bytes);
     void resume_log();
     [[nodiscard]] bool take_output(TaskLogStream stream, std::string_view bytes);
-    [[nodiscard]] bool keep(TaskLogStream stream, const std::string& text);
     void log_ended(const Reply<Nothing>& reply);
     void read_log_again();
     void log_broken(std::string why);
@@ -121,12 +119,7 @@ private:
     Stage stage_ = Stage::kLook;
     docker::Task task_;
     std::string work_;  // what this ticket asks for, as a hash: a container of other work is not taken for it
-    SecretMask mask_;
-    MaskingStream masked_out_;
-    MaskingStream masked_err_;
-    KeptOutput out_;
-    KeptOutput err_;
-    std::unique_ptr<TaskLog> log_;
+    TaskOutput output_;
 
     std::string name_;
     std::string id_;
@@ -155,10 +148,6 @@ private:
     int waits_failed_ = 0;
 
     docker::LogFrames frames_;
-    std::uint64_t seen_out_ = 0;  // of the container's output, in bytes
-    std::uint64_t seen_err_ = 0;
-    std::uint64_t skip_out_ = 0;  // of a log that is read again
-    std::uint64_t skip_err_ = 0;
     bool log_complete_ = false;
     bool log_refused_ = false;
     bool log_is_final_ = false;  // read after the end

@@ -8,6 +8,7 @@
 
 #include "core/codec/json_write.h"
 #include "core/codec/text.h"
+#include "runtimes/kubernetes_verdict.h"
 #include "runtimes/stop_error.h"
 #include "runtimes/work_labels.h"
 
@@ -16,7 +17,9 @@ namespace wa {
 namespace asio = boost::asio;
 using kubernetes::ApiError;
 using kubernetes::ContainerPhase;
+using kubernetes::JobEnd;
 using kubernetes::JobState;
+using kubernetes::joined;
 using kubernetes::Page;
 using kubernetes::PodState;
 using std::chrono::milliseconds;
@@ -46,34 +49,10 @@ std::string value_of(const StringMap& map, std::string_view name) {
     return found == map.end() ? std::string() : found->second;
 }
 
-std::string joined(std::string_view reason, std::string_view message) {
-    if (reason.empty()) return std::string(message);
-    return std::string(reason) + (message.empty() ? "" : ": " + std::string(message));
-}
-
 // Better ones first: what runs, then what has ended; the newest of each.
 bool is_better(const JobState& one, const JobState& other) {
     if (one.finished() != other.finished()) return !one.finished();
     return one.created > other.created;
-}
-
-// A container in one of these states waits for somebody to change something.
-bool is_stuck(std::string_view reason) {
-    static constexpr std::array kStuck{
-        "ErrImagePull",         "ImagePullBackOff",    "InvalidImageName",          "ErrImageNeverPull",
-        "ImageInspectError",    "RegistryUnavailable", "SignatureValidationFailed", "CreateContainerConfigError",
-        "CreateContainerError", "RunContainerError",   "CreatePodSandboxError"};
-    return std::ranges::find(kStuck, reason) != kStuck.end();
-}
-
-// No time will help.
-bool is_hopeless(std::string_view reason) {
-    return reason == "InvalidImageName" || reason == "ErrImageNeverPull";
-}
-
-// Another try may find it repaired: a registry may come back, a configuration does not.
-bool is_passing(std::string_view reason) {
-    return !is_hopeless(reason) && reason != "CreateContainerConfigError";
 }
 
 }  // namespace
@@ -547,23 +526,23 @@ void KubernetesRuntime::Attempt::at_waiting() {
     if (!pod_ || stage_ != Stage::kPending) return;
     if (!pod_->node.empty()) place_timer_.cancel();
     if (!pod_->unscheduled.empty()) waiting_ = "no node takes its pod: " + pod_->unscheduled;
-    if (!is_stuck(pod_->waiting_reason)) {
+    if (!kubernetes::is_stuck(pod_->waiting_reason)) {
         if (pod_->waiting_reason.empty()) return;
         wait_timer_.cancel();
         waiting_.clear();
         return;
     }
-    const bool first = waiting_.empty() || !is_stuck(waiting_.substr(0, waiting_.find(':')));
+    const bool first = waiting_.empty() || !kubernetes::is_stuck(waiting_.substr(0, waiting_.find(':')));
     // The first word of an image that cannot be had says why; the later one only that it is waited.
     if (first || !pod_->waiting_message.starts_with("Back-off"))
         waiting_ = joined(pod_->waiting_reason, pod_->waiting_message);
-    if (is_hopeless(pod_->waiting_reason)) return start_is_late();
+    if (kubernetes::is_hopeless(pod_->waiting_reason)) return start_is_late();
     if (first) after(wait_timer_, runtime_.options_.start_timeout, &Attempt::start_is_late);
 }
 
 void KubernetesRuntime::Attempt::start_is_late() {
     if (stage_ != Stage::kPending || stopping() || !pod_) return;
-    const bool passing = is_passing(pod_->waiting_reason);
+    const bool passing = kubernetes::is_passing(pod_->waiting_reason);
     hopeless_ = error(
         pod_->waiting_reason.find("Image") != std::string::npos ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument,
         passing ? Retry::kAfterBackoff : Retry::kNever, passing ? Fault::kService : Fault::kInput,
@@ -824,91 +803,34 @@ void KubernetesRuntime::Attempt::collected() {
 }
 
 void KubernetesRuntime::Attempt::decide() {
-    const bool own_end =
-        pod_ && pod_->terminated() && pod_->began && !(stopping() && pod_->deleting) && !is_ended_by_others();
-    if (own_end && pod_->exit_code >= 0) report_.attempt.exit_code = pod_->exit_code;
-    report_.attempt.error = judge();
+    const JobEnd end{.job = *job_,
+                     .pod = pod_ ? &*pod_ : nullptr,
+                     .shown = shown(),
+                     .job_gone = job_gone_,
+                     .pod_gone = pod_gone_,
+                     .ran = ran_,
+                     .stopped = stopped_,
+                     .over_time = over_time_,
+                     .hopeless = hopeless_,
+                     .limit = limit_,
+                     .memory_limit = task_.memory_limit,
+                     .retry = task_.retry};
+    report_.attempt.exit_code = kubernetes::own_exit_code(end);
+    report_.attempt.error = kubernetes::verdict(end, output_.last_line(kShownLineBytes));
     report_.attempt.success = !report_.attempt.error.has_value();
     if (report_.attempt.success && !report_.attempt.exit_code) report_.attempt.exit_code = 0;
     if (hopeless_ && !ran_ && !contact_lost_) report_.work_began = false;
-    const bool later = !stopping() && !job_gone_;
-    if (job_gone_) {
-        keeper_.forget_note(ticket_id_);
-    } else if (later) {
-        keeper_.remove_when_settled({job_->uid, name_, ticket_id_, false});
-    } else {
-        keeper_.remove_now({job_->uid, name_, ticket_id_, true});
-    }
+    leave_job();
     if (runtime_.options_.on_stage) runtime_.options_.on_stage("total", runtime_.clock_.now() - began_);
     finish();
 }
 
-// One that catches SIGTERM may well leave with 0.
-bool KubernetesRuntime::Attempt::is_ended_by_others() const {
-    return pod_ && pod_->terminated() && (pod_->deleting || !pod_->reason.empty()) &&
-           (pod_->exit_code != 0 || pod_->failed);
-}
-
-std::optional<Error> KubernetesRuntime::Attempt::judge() const {
-    const bool exit_known = report_.attempt.exit_code.has_value();
-    if (stopping() && !exit_known) {
-        if (over_time_ && !stopped_) {
-            return error(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kLimit,
-                         "timed out after " + seconds_text(limit_) + " s");
-        }
-        if (stopped_) return stop_error(*stopped_, std::string(kOrigin));
-        if (!ran_) return hopeless_;
-        return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService,
-                     "it was given up just as it started: " + hopeless_->message);
-    }
-    if (!exit_known) {
-        if (job_->complete) return std::nullopt;
-        return judge_without_exit();
-    }
-    if (pod_->exit_code == 0) return std::nullopt;
-    return judge_exit();
-}
-
-Error KubernetesRuntime::Attempt::judge_exit() const {
-    const int code = pod_->exit_code;
-    std::string message = "exit code " + std::to_string(code);
-    if (pod_->out_of_memory()) {
-        return error(ErrorCode::kExecutionFailed, Retry::kNever, Fault::kLimit,
-                     "killed because memory ran out: it used all of its " + std::to_string(task_.memory_limit >> 20U) +
-                         " MiB (" + message + ")");
-    }
-    constexpr int kSignal = 128;
-    constexpr int kLastSignal = 64;
-    if (code > kSignal && code <= kSignal + kLastSignal) message += " (signal " + std::to_string(code - kSignal) + ")";
-    if (const std::string line = output_.last_line(kShownLineBytes); !line.empty()) message += ": " + line;
-    if (!pod_->end_message.empty()) message += "; the cluster says: " + pod_->end_message;
-    const Retry retry = task_.retry.includes(code) ? Retry::kAfterBackoff : Retry::kNever;
-    return error(ErrorCode::kExecutionFailed, retry, Fault::kTask, std::move(message));
-}
-
-// Its end is not that of its process: somebody ended it, or nobody knows how it went.
-Error KubernetesRuntime::Attempt::judge_without_exit() const {
-    const auto interrupted = [&](std::string message) {
-        return error(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService, std::move(message));
-    };
-    if (job_->failing && job_->reason == "DeadlineExceeded") {
-        return error(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kLimit,
-                     "the cluster ended it: " + joined(job_->reason, job_->message));
-    }
-    if (pod_ && pod_->reason == "Evicted" && pod_->message.find("exceeds") != std::string::npos) {
-        return error(ErrorCode::kExecutionFailed, Retry::kNever, Fault::kLimit,
-                     "it used more than it may: " + joined(pod_->reason, pod_->message));
-    }
-    if (pod_ && !pod_->reason.empty()) return interrupted("its pod was ended: " + joined(pod_->reason, pod_->message));
-    if (job_gone_) return interrupted(shown() + " was removed by somebody else before it was seen to end");
-    if (job_->suspended) return interrupted(shown() + " was suspended by somebody else");
-    if (!pod_ || pod_gone_ || pod_->deleting) {
-        return interrupted("the pod of " + shown() + " was removed by somebody else before it was seen to end (" +
-                           joined(job_->reason, job_->message) + ")");
-    }
-    return interrupted("how its process ended is not known: " + (pod_->end_reason.empty()
-                                                                     ? joined(job_->reason, job_->message)
-                                                                     : joined(pod_->end_reason, pod_->end_message)));
+// What was stopped is removed now; what ended by itself is kept until its result is committed.
+void KubernetesRuntime::Attempt::leave_job() {
+    if (job_gone_) return keeper_.forget_note(ticket_id_);
+    WorkKeeper::Doomed job{job_->uid, name_, ticket_id_, stopping()};
+    if (stopping()) return keeper_.remove_now(std::move(job));
+    keeper_.remove_when_settled(std::move(job));
 }
 
 void KubernetesRuntime::Attempt::describe() {

@@ -94,10 +94,7 @@ private:
     void ended();
     void collected();
     void decide();
-    [[nodiscard]] bool is_ended_by_others() const;
-    [[nodiscard]] std::optional<Error> judge() const;
-    [[nodiscard]] Error judge_exit() const;
-    [[nodiscard]] Error judge_without_exit() const;
+    void leave_job();
     void describe();
     void refuse(Error error);
     void not_started(Error error);

@@ -36,6 +36,15 @@ Result<RetryCodes> read_retry_codes(const Parameters& parameters) {
     return retry;
 }
 
+std::string exit_text(int exit_code) {
+    constexpr int kSignal = 128;
+    constexpr int kLastSignal = 64;
+    std::string text = "exit code " + std::to_string(exit_code);
+    if (exit_code > kSignal && exit_code <= kSignal + kLastSignal)
+        text += " (signal " + std::to_string(exit_code - kSignal) + ")";
+    return text;
+}
+
 Result<std::vector<std::string>> find_secrets(const Parameters& parameters, const std::vector<std::string>& words,
                                               std::initializer_list<const StringMap*> secret,
                                               std::initializer_list<const StringMap*> variables) {

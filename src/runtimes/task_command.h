@@ -21,6 +21,9 @@ struct RetryCodes {
 };
 [[nodiscard]] Result<RetryCodes> read_retry_codes(const Parameters& parameters);
 
+// "exit code 3", "exit code 137 (signal 9)": shells and engines add 128 to the signal that ended a process.
+[[nodiscard]] std::string exit_text(int exit_code);
+
 // Values that the ticket itself calls secret: all of `secret`, those of `variables` with such names, and those of such
 // options in `words` (argv). Refused when they are more than a mask can look for.
 [[nodiscard]] Result<std::vector<std::string>> find_secrets(const Parameters& parameters,
