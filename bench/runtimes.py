@@ -4,8 +4,9 @@
 
 By hand: one thread, one kept connection, the same requests that the worker makes (Docker: create, start, wait, logs; Kubernetes:
 create the Job, watch its pods until the process has ended, logs), then the removal. The worker has one at a time; both take
-turns, in groups, on an engine that nobody else uses. `one` is the time from the first request until the output is there, without
-the removal; `all` is everything, removal included, divided by the number of tickets.
+turns, in groups, on an engine that nobody else uses. `one` is the time from the first request until the output is there, each
+on an engine that has nothing left of the one before (its removal would take time from the next); `all` is everything, one
+after the other, removals included, divided by the number of tickets.
 Nothing is asserted. The engines are those of tests/peers (as root).
 """
 
@@ -70,6 +71,9 @@ class Docker:
         ask(self.connection, "DELETE", f"/v1.41/containers/{name}?force=1&v=1")
         return took
 
+    def is_empty(self):
+        return json.loads(ask(self.connection, "GET", "/v1.41/containers/json?all=1")) == []
+
 
 class Kubernetes:
     name = "k8s"
@@ -115,6 +119,9 @@ class Kubernetes:
             {"propagationPolicy": "Background"})
         return took
 
+    def is_empty(self):
+        return json.loads(ask(self.connection, "GET", "/api/v1/namespaces/default/pods"))["items"] == []
+
 
 def by_worker(worker, engine, words, count):
     """(seconds of each attempt, seconds of all)"""
@@ -134,6 +141,12 @@ def by_worker(worker, engine, words, count):
     return took, time.monotonic() - began
 
 
+def settle(engine):
+    while not engine.is_empty():
+        time.sleep(0.02)
+    time.sleep(0.05)
+
+
 def measure(engine, binary, rounds, count):
     os.environ["WA_BINARY"] = str(binary)
     from harness import Worker
@@ -145,12 +158,18 @@ def measure(engine, binary, rounds, count):
         by_worker(worker, engine, words, 2)
         engine.by_hand(words)
         for _ in range(rounds):
+            for _ in range(count):
+                settle(engine)
+                hand_ones.append(engine.by_hand(words))
+                settle(engine)
+                ones += by_worker(worker, engine, words, 1)[0]
+            settle(engine)
             began = time.monotonic()
-            hand_ones += [engine.by_hand(words) for _ in range(count)]
+            for _ in range(count):
+                engine.by_hand(words)
             hand_alls.append((time.monotonic() - began) / count)
-            took, whole = by_worker(worker, engine, words, count)
-            ones += took
-            alls.append(whole / count)
+            settle(engine)
+            alls.append(by_worker(worker, engine, words, count)[1] / count)
     finally:
         worker.stop()
         worker.close()

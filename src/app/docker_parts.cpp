@@ -54,8 +54,10 @@ DockerOptions docker_options(const RuntimeSurroundings& around) {
     } else {
         options.misconfigured = "DOCKER_BASE_URL: " + endpoint.error().message;
     }
-    options.api.on_call = [&metrics = around.metrics](std::string_view call, std::string_view status) {
+    options.api.on_call = [&metrics = around.metrics](std::string_view call, std::string_view status, Duration took) {
         metrics.docker_call(call, status);
+        // How long a container or its output lasts says nothing about the engine.
+        if (call != "wait" && call != "logs") metrics.external_request("docker", call, took);
     };
     options.on_stage = [&metrics = around.metrics](std::string_view stage, Duration took) {
         metrics.docker_stage(stage, took);

@@ -18,7 +18,7 @@ DockerRuntime::DockerRuntime(boost::asio::io_context& loop, const Clock& clock, 
       clock_(clock),
       logs_(logs),
       options_(std::move(options)),
-      api_(client, options_.api),
+      api_(client, clock, options_.api),
       place_(api_, options_.keeper.worker, options_.keeper.domain),
       keeper_(loop, clock, place_, "docker", "container", options_.keeper),
       probe_timer_(loop) {}

@@ -1,6 +1,7 @@
 #include "runtimes/docker_answers.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
@@ -195,6 +196,19 @@ std::string refusal_text(std::string_view body) {
     while (!text.empty() && text.back() == ' ')
         text.pop_back();
     return text.empty() ? "no reason given" : text;
+}
+
+std::optional<ErrorCode> registry_refusal(std::string_view text) {
+    static constexpr std::array kLogin{
+        "no basic auth credentials",     "unauthorized:", "authentication required", "denied:", "access denied",
+        "incorrect username or password"};
+    static constexpr std::array kAbsent{"manifest unknown", "name unknown", "name invalid"};
+    std::string lower(text);
+    std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
+    const auto is_said = [&lower](const char* words) { return lower.find(words) != std::string::npos; };
+    if (std::ranges::any_of(kLogin, is_said)) return ErrorCode::kNotAllowed;
+    if (std::ranges::any_of(kAbsent, is_said)) return ErrorCode::kNotFound;
+    return std::nullopt;
 }
 
 }  // namespace wa::docker

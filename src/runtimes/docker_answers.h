@@ -79,5 +79,9 @@ inline constexpr std::size_t kMaxContainers = 10'000;  // of one list
 [[nodiscard]] Result<WaitAnswer> parse_wait(std::string_view body);
 // What the engine says in an answer that is a refusal; never empty.
 [[nodiscard]] std::string refusal_text(std::string_view body);
+// Why an image registry refuses: kNotAllowed (a login is missing, wrong or not enough) or kNotFound; nothing when it
+// does not, or may do otherwise later. Engines hand its words on, and answer 500 whatever it said (error codes: OCI
+// distribution specification 1.1, "Error Codes").
+[[nodiscard]] std::optional<ErrorCode> registry_refusal(std::string_view text);
 
 }  // namespace wa::docker

@@ -86,7 +86,8 @@ Result<Endpoint> parse_endpoint(std::string_view url, bool tls) {
     return endpoint;
 }
 
-Api::Api(http::Client& client, ApiOptions options) : client_(client), options_(std::move(options)) {}
+Api::Api(http::Client& client, const Clock& clock, ApiOptions options)
+    : client_(client), clock_(clock), options_(std::move(options)) {}
 
 http::Request Api::request(std::string_view call, std::string method, std::string path,
                            std::string_view ticket_id) const {
@@ -103,15 +104,19 @@ http::Request Api::request(std::string_view call, std::string method, std::strin
     return request;
 }
 
-ApiError Api::silence(std::string_view call, Error error) const {
-    if (options_.on_call) options_.on_call(call, "unreachable");
+void Api::tell(const Asked& asked, std::string_view status) const {
+    if (options_.on_call) options_.on_call(asked.call, status, clock_.now() - asked.began);
+}
+
+ApiError Api::silence(const Asked& asked, Error error) const {
+    tell(asked, "unreachable");
     error.origin = "docker";
     error.message = "the engine at " + options_.endpoint.shown + " does not answer: " + error.message;
     return ApiError{0, std::move(error)};
 }
 
-ApiError Api::refusal(std::string_view call, int status, std::string_view body) const {
-    if (options_.on_call) options_.on_call(call, status >= 500 ? "error" : "refused");
+ApiError Api::refusal(const Asked& asked, int status, std::string_view body) const {
+    tell(asked, status >= 500 ? "error" : "refused");
     ErrorCode code = ErrorCode::kInvalidArgument;
     Retry retry = Retry::kNever;
     Fault fault = Fault::kInput;
@@ -126,25 +131,25 @@ ApiError Api::refusal(std::string_view call, int status, std::string_view body) 
         retry = Retry::kAfterBackoff;
         fault = Fault::kService;
     }
-    return ApiError{status,
-                    make_error(code, retry, fault, "docker",
-                               refusal_text(body) + " (" + std::string(call) + ": " + std::to_string(status) + ")")};
+    return ApiError{
+        status, make_error(code, retry, fault, "docker",
+                           refusal_text(body) + " (" + std::string(asked.call) + ": " + std::to_string(status) + ")")};
 }
 
 template <class T, class Parse>
 http::Completion Api::judged(std::string_view call, Done<T> done, Parse parse) const {
-    // `call` is a literal.
-    return [this, call, done = std::move(done), parse = std::move(parse)](Result<http::Response> answer) {
-        if (!answer) return done(tl::unexpected(silence(call, std::move(answer).error())));
+    const Asked asked{call, clock_.now()};
+    return [this, asked, done = std::move(done), parse = std::move(parse)](Result<http::Response> answer) {
+        if (!answer) return done(tl::unexpected(silence(asked, std::move(answer).error())));
         Result<T> value = parse(*answer);
         if (value) {
-            if (options_.on_call) options_.on_call(call, "success");
+            tell(asked, "success");
             return done(std::move(*value));
         }
         // kMalformed and the like: it answered, but not what we understand. What it did is not known.
         const bool refused = value.error().code == ErrorCode::kInternal;
-        if (refused) return done(tl::unexpected(refusal(call, answer->status, answer->body)));
-        if (options_.on_call) options_.on_call(call, "error");
+        if (refused) return done(tl::unexpected(refusal(asked, answer->status, answer->body)));
+        tell(asked, "error");
         Error error = std::move(value).error();
         error.retry = Retry::kAfterBackoff;
         error.fault = Fault::kService;
@@ -320,28 +325,28 @@ http::Call Api::pull(const ImageName& image, std::string auth, Duration limit, s
         }
         return true;
     };
-    return client_.stream(std::move(asked), std::move(reader),
-                          [this, reading, done = std::move(done)](Result<http::Response> answer) {
-                              if (!answer) return done(tl::unexpected(silence("pull", std::move(answer).error())));
-                              if (answer->status != 200)
-                                  return done(tl::unexpected(refusal("pull", answer->status, reading->refusal)));
-                              if (reading->good) reading->good = reading->progress.finish();
-                              if (!reading->good) {
-                                  if (options_.on_call) options_.on_call("pull", "error");
-                                  Error error = reading->good.error();
-                                  error.retry = Retry::kAfterBackoff;
-                                  error.fault = Fault::kService;
-                                  return done(tl::unexpected(ApiError{0, std::move(error)}));
-                              }
-                              if (reading->progress.failure()) {
-                                  // The engine's own status where it gives one; without it nobody can say whether
-                                  // another try helps.
-                                  const int status = reading->progress.failure_status().value_or(500);
-                                  return done(tl::unexpected(refusal("pull", status, *reading->progress.failure())));
-                              }
-                              if (options_.on_call) options_.on_call("pull", "success");
-                              done(std::monostate{});
-                          });
+    return client_.stream(
+        std::move(asked), std::move(reader),
+        [this, call = Asked{"pull", clock_.now()}, reading, done = std::move(done)](Result<http::Response> answer) {
+            if (!answer) return done(tl::unexpected(silence(call, std::move(answer).error())));
+            if (answer->status != 200) return done(tl::unexpected(refusal(call, answer->status, reading->refusal)));
+            if (reading->good) reading->good = reading->progress.finish();
+            if (!reading->good) {
+                tell(call, "error");
+                Error error = reading->good.error();
+                error.retry = Retry::kAfterBackoff;
+                error.fault = Fault::kService;
+                return done(tl::unexpected(ApiError{0, std::move(error)}));
+            }
+            if (reading->progress.failure()) {
+                // The engine's own status where it gives one; without it nobody can say whether
+                // another try helps.
+                const int status = reading->progress.failure_status().value_or(500);
+                return done(tl::unexpected(refusal(call, status, *reading->progress.failure())));
+            }
+            tell(call, "success");
+            done(std::monostate{});
+        });
 }
 
 }  // namespace wa::docker

@@ -17,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "http_client/http_client.h"
 #include "runtimes/docker_answers.h"
@@ -57,14 +58,15 @@ struct ApiOptions {
     http::TlsOptions tls;
     Duration call_timeout = std::chrono::seconds(30);  // of calls that answer at once
     Duration connect_timeout = std::chrono::seconds(5);
-    // What was called ("create") and how it ended: success, refused, error, unreachable. May be empty.
-    std::function<void(std::string_view call, std::string_view status)> on_call;
+    // What was called ("create"), how it ended (success, refused, error, unreachable), and after how long. May be
+    // empty.
+    std::function<void(std::string_view call, std::string_view status, Duration took)> on_call;
 };
 
 class Api {
 public:
-    // The client must outlive this object; calls need not be over when it is destroyed.
-    Api(http::Client& client, ApiOptions options);
+    // The client and the clock must outlive this object; calls need not be over when it is destroyed.
+    Api(http::Client& client, const Clock& clock, ApiOptions options);
 
     // Whether the engine is there (GET /_ping), without any version. Fast.
     http::Call ping(Duration limit, Done<std::monostate> done);
@@ -104,12 +106,18 @@ private:
                                         std::string_view ticket_id) const;
     template <class T, class Parse>
     [[nodiscard]] http::Completion judged(std::string_view call, Done<T> done, Parse parse) const;
-    [[nodiscard]] ApiError silence(std::string_view call, Error error) const;
-    [[nodiscard]] ApiError refusal(std::string_view call, int status, std::string_view body) const;
+    struct Asked {
+        std::string_view call;  // a literal
+        MonoTime began;
+    };
+    void tell(const Asked& asked, std::string_view status) const;
+    [[nodiscard]] ApiError silence(const Asked& asked, Error error) const;
+    [[nodiscard]] ApiError refusal(const Asked& asked, int status, std::string_view body) const;
     http::Call simple(std::string_view call, std::string method, std::string path, std::string_view ticket_id,
                       std::vector<int> good, Duration limit, Done<std::monostate> done);
 
     http::Client& client_;
+    const Clock& clock_;
     ApiOptions options_;
     std::string prefix_;  // "/v1.41"; empty until version() has answered
 };

@@ -266,6 +266,13 @@ void DockerRuntime::Attempt::pulled(Reply<Nothing> reply) {
                             "the image " + task_.image.text + " was not pulled in time (DOCKER_PULL_TIMEOUT_SECONDS)"));
     }
     if (failure.silent()) report_.unavailable = Unavailable::kUnreachable;
+    if (const auto code = docker::registry_refusal(failure.error.message); code && !failure.silent()) {
+        failure.error.code = *code;
+        failure.error.retry = Retry::kNever;
+        failure.error.fault = *code == ErrorCode::kNotFound ? Fault::kInput : Fault::kWorker;
+        if (*code == ErrorCode::kNotAllowed)
+            failure.error.fix = "check the name of the image, and its registry's login in DOCKER_AUTH_CONFIG";
+    }
     failure.error.message = "the image " + task_.image.text + " cannot be pulled: " + failure.error.message;
     refuse(std::move(failure.error));
 }

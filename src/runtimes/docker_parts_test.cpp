@@ -126,6 +126,17 @@ TEST(DockerAnswers, WhatIsNoneIsRefused) {
     EXPECT_EQ(refusal_text(R"({"message":"No such\nimage"})"), "No such image");
     EXPECT_EQ(refusal_text(""), "no reason given");
     EXPECT_EQ(refusal_text("plain"), "plain");
+    // As Docker 20.10 hands them on.
+    EXPECT_EQ(registry_refusal(R"(Head "http://h/v2/t/manifests/7": no basic auth credentials)"),
+              ErrorCode::kNotAllowed);
+    EXPECT_EQ(registry_refusal("unauthorized: authentication required"), ErrorCode::kNotAllowed);
+    EXPECT_EQ(registry_refusal("pull access denied for x, repository does not exist or may require 'docker login': "
+                               "denied: requested access to the resource is denied"),
+              ErrorCode::kNotAllowed);
+    EXPECT_EQ(registry_refusal("manifest for h/t:8 not found: manifest unknown: manifest unknown"),
+              ErrorCode::kNotFound);
+    EXPECT_FALSE(registry_refusal("toomanyrequests: You have reached your pull rate limit"));
+    EXPECT_FALSE(registry_refusal("dial tcp 127.0.0.1:1: connect: connection refused"));
     EXPECT_LT(*parse_api_version("1.9"), *parse_api_version("1.41"));
     for (const char* bad : {"", "1", "1.", ".1", "1.x", "-1.2", "1.12345678901234567890"})
         EXPECT_FALSE(parse_api_version(bad)) << bad;

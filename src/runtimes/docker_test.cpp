@@ -177,6 +177,8 @@ TEST_F(DockerTest, APullThatFailsInItsStreamIsAFailure) {
         "unknown\"}\n";
     const AttemptReport& failed = run();
     EXPECT_THAT(failed.error->message, HasSubstr("the image busybox:1 cannot be pulled: manifest unknown"));
+    EXPECT_EQ(failed.error->code, ErrorCode::kNotFound);
+    EXPECT_FALSE(failed.error->retryable()) << "the registry has spoken";
     EXPECT_FALSE(report.work_began);
     EXPECT_FALSE(report.unavailable);
     EXPECT_FALSE(runtime().may_hold(ticket));

@@ -1,5 +1,6 @@
 """The runtime "docker" on a real Docker engine (tests/peers/docker): the common cases, and its own."""
 
+import base64
 import http.client
 import json
 import re
@@ -159,6 +160,55 @@ class DockerTest(RuntimeTest):
         ticket = self.run_one(self.worker(), self.backend.ticket("true", image="peer/none:1", pull_policy="never"))
         self.assert_failed(ticket, "No such image")
 
+    def private_image(self):
+        """An image that only the registry has, and that asks for a login."""
+        registry = Peer("registry").start()
+        self.addCleanup(registry.close)
+        place = registry["REGISTRY_PEER"]
+        login = {"username": registry["REGISTRY_PEER_USER"], "password": registry["REGISTRY_PEER_PASSWORD"], "serveraddress": place}
+        status, _ = self.backend.ask("POST", f"/images/{self.backend.image}/tag?repo={place}/team/tool&tag=7")
+        self.assertEqual(status, 201)
+        connection = Engine(self.backend.socket)
+        connection.request("POST", f"/images/{place}/team/tool/push?tag=7",
+                           headers={"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(login).encode()).decode()})
+        said = connection.getresponse().read().decode()
+        connection.close()
+        self.assertIn("digest", said)
+        self.forget(f"{place}/team/tool:7")
+        self.addCleanup(self.forget, f"{place}/team/tool:7")
+        return registry, f"{place}/team/tool:7"
+
+    def forget(self, image):
+        connection = Engine(self.backend.socket)
+        connection.request("DELETE", f"/images/{image}")
+        connection.getresponse().read()
+        connection.close()
+
+    def test_image_behind_a_login(self):
+        registry, image = self.private_image()
+        place, user, password = (registry[key] for key in ("REGISTRY_PEER", "REGISTRY_PEER_USER", "REGISTRY_PEER_PASSWORD"))
+
+        def auth(word):
+            pair = base64.b64encode(f"{user}:{word}".encode()).decode()
+            return json.dumps({"auths": {place: {"auth": pair}, "registry.example.com": {"auth": pair}}})
+
+        for settings in ({}, {"DOCKER_AUTH_CONFIG": auth("another-word")}):
+            ticket = self.run_one(self.worker(**settings), self.backend.ticket("true", image=image))
+            self.assert_failed(ticket, "(?i)no basic auth credentials|unauthorized")
+            self.assertEqual(ticket["attempts"], 1, "another try does not help")
+        worker = self.worker(DOCKER_AUTH_CONFIG=auth(password))
+        ticket = self.run_one(worker, self.backend.ticket("true", image=image.replace(":7", ":8")))
+        self.assert_failed(ticket, "manifest unknown")
+        self.assertEqual(ticket["attempts"], 1)
+        ticket = self.run_one(worker, self.backend.ticket("echo pulled", image=image))
+        self.assertEqual(ticket["status"], "COMPLETED", ticket["error_message"])
+        self.assertEqual(self.facts(ticket)["image_pulled"], "true")
+        self.assertEqual(self.output(ticket)["stdout"], "pulled\n")
+        everything = json.dumps(ticket) + (worker.folder / "log").read_text()
+        for secret in (password, base64.b64encode(f"{user}:{password}".encode()).decode()):
+            self.assertNotIn(secret, everything)
+        self.nothing_left()
+
     def test_kept_containers(self):
         worker = self.worker(DOCKER_CLEANUP_CONTAINERS="false", RETRY_BACKOFF_BASE_SECONDS="0.1")
         # Each attempt runs anew: what an earlier one left is not taken for its own.
@@ -174,6 +224,7 @@ class DockerTest(RuntimeTest):
         text = worker.request("GET", "/metrics")[1]
         self.assertIn('worker_agent_docker_executions_total{status="success"} 1', text)
         self.assertIn('worker_agent_docker_api_calls_total{method="create",status="success"} 1', text)
+        self.assertIn('worker_agent_external_request_duration_seconds_count{target="docker",method="create"} 1', text)
         self.assertRegex(text, r'worker_agent_docker_execution_duration_seconds_count\{stage="total"\} 1')
 
     def test_a_drained_worker_leaves_it_running(self):
