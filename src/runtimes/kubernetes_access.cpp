@@ -14,7 +14,6 @@ namespace wa::kubernetes {
 namespace {
 
 constexpr std::int64_t kMaxTokenFile = 64LL * 1024;
-constexpr std::size_t kMaxNamespace = 253;
 
 Error problem(ErrorCode code, Retry retry, std::string message, std::string fix) {
     Error error = make_error(code, retry, Fault::kWorker, "k8s", std::move(message));
@@ -105,12 +104,6 @@ Result<void> Access::State::open_pod() {
     pod.server = *std::move(server);
     pod.ca_file = (folder / "ca.crt").string();
     pod.token_file = (folder / "token").string();
-    // Not everybody mounts it.
-    if (const auto name_space = tokens.read((folder / "namespace").string())) {
-        const std::string_view text = **name_space;
-        const std::string_view name = text.substr(0, text.find_first_of(" \t\r\n"));
-        if (name.size() <= kMaxNamespace) pod.name_space = name;
-    }
     take(std::move(pod));
     if (auto there = token(); !there) {
         there.error().fix = "let the pod have its account's token (automountServiceAccountToken)";
@@ -198,10 +191,6 @@ Result<void> Access::apply(http::Request& request) {
 
 const std::string& Access::server() const {
     return state_->login.server;
-}
-
-const std::string& Access::default_namespace() const {
-    return state_->login.name_space;
 }
 
 }  // namespace wa::kubernetes

@@ -52,7 +52,6 @@ public:
 
     // As of the last apply(). For people: "https://10.0.0.1:6443".
     [[nodiscard]] const std::string& server() const;
-    [[nodiscard]] const std::string& default_namespace() const;  // of the context or the pod; may be empty
 
 private:
     struct State;

@@ -57,7 +57,6 @@ TEST(Kubeconfig, WhatIsInline) {
     EXPECT_EQ(login->cert_pem, kPem);
     EXPECT_EQ(login->key_pem, kKey);
     EXPECT_EQ(login->token, "abc.def");
-    EXPECT_EQ(login->name_space, "tasks");
 }
 
 TEST(Kubeconfig, FilesCountFromItsFolder) {
@@ -224,11 +223,9 @@ protected:
 
 TEST_F(AccessTest, InAPod) {
     put("token", "pod-token\n");
-    put("namespace", "tasks\n");
     auto access = open_pod();
     ASSERT_TRUE(access) << access.error().describe();
     EXPECT_EQ(access->server(), "https://10.96.0.1:443");
-    EXPECT_EQ(access->default_namespace(), "tasks");
     http::Request request{.url = "/version", .headers = {{"authorization", "Bearer old"}, {"Accept", "x"}}};
     ASSERT_TRUE(access->apply(request));
     EXPECT_EQ(request.url, "https://10.96.0.1:443/version");

@@ -188,11 +188,6 @@ Result<JobState> parse_job(std::string_view body) {
     return read_job(object);
 }
 
-Result<PodState> parse_pod(std::string_view body) {
-    WA_TRY(const json::object object, read(body, kMaxAnswer, "a pod"));
-    return read_pod(object);
-}
-
 Result<Page> parse_page(std::string_view body) {
     WA_TRY(json::object object, read(body, kMaxPage, "a list"));
     Page page;

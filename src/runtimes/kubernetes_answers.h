@@ -68,7 +68,6 @@ struct PodState {
 [[nodiscard]] Result<JobState> read_job(const boost::json::object& object);
 [[nodiscard]] Result<PodState> read_pod(const boost::json::object& object);
 [[nodiscard]] Result<JobState> parse_job(std::string_view body);
-[[nodiscard]] Result<PodState> parse_pod(std::string_view body);
 
 struct Page {
     std::vector<boost::json::object> items;

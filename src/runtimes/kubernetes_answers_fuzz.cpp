@@ -11,8 +11,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::string_view body(reinterpret_cast<const char*>(data) + 1, size - 1);  // NOLINT: bytes
     switch (data[0] % 7) {
         case 0: static_cast<void>(parse_job(body)); break;
-        case 1: static_cast<void>(parse_pod(body)); break;
-        case 2: static_cast<void>(parse_page(body)); break;
+        case 1:
+        case 2:
+            if (const auto page = parse_page(body))
+                for (const auto& item : page->items)
+                    static_cast<void>(read_pod(item));
+            break;
         case 3: static_cast<void>(parse_events(body)); break;
         case 4: static_cast<void>(parse_refusal(body)); break;
         case 5: static_cast<void>(parse_review(body)); break;

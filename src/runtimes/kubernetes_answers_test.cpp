@@ -15,6 +15,10 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
+Result<PodState> parse_pod(std::string_view text) {
+    return read_pod(json::parse(text).as_object());
+}
+
 std::string job_text(const std::string& status, const std::string& meta = {}) {
     return R"({"kind":"Job","apiVersion":"batch/v1","metadata":{"name":"exec-0123456789-1","namespace":"tasks",)"
            R"("uid":"87698f19-6b9e-4854-8ad5-41bc1dfd3e9c","resourceVersion":"314","generation":1,)"

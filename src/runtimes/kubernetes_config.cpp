@@ -270,7 +270,6 @@ Result<Login> read_kubeconfig(std::string_view text, const std::string& context,
     WA_TRY(const Section chosen, find_entry(root, kContexts, login.context));
     WA_TRY(const std::string cluster_name, chosen.text("cluster"));
     if (cluster_name.empty()) return refuse(chosen.called() + " names no cluster");
-    WA_TRY(login.name_space, chosen.text("namespace"));
     WA_TRY(const Section cluster, find_entry(root, kClusters, cluster_name));
     WA_CHECKED(read_cluster(cluster, folder, login));
     WA_TRY(const std::string user_name, chosen.text("user"));

@@ -29,7 +29,6 @@ struct Login {
     std::string token;
     std::string user;  // with password; never beside a token
     std::string password;
-    std::string name_space;
 
     [[nodiscard]] bool has_token() const { return !token.empty() || !token_file.empty(); }
     [[nodiscard]] bool has_secret() const { return has_token() || !user.empty(); }

@@ -32,6 +32,7 @@ class Worker:
             **(settings or {}),
         }
         self.process = None
+        self.around = []  # a command that becomes the worker: what stands before it
         self.helpers = set()
         self.log = open(self.folder / "log", "ab")
 
@@ -39,7 +40,7 @@ class Worker:
         environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
         environment.update(self.settings)
         self.process = subprocess.Popen(
-            [BINARY, command, "--state-dir", str(self.state), *arguments],
+            [*self.around, BINARY, command, "--state-dir", str(self.state), *arguments],
             env=environment, stdout=self.log, stderr=self.log, start_new_session=True)
         if wait:
             self.wait_ready()
