@@ -37,7 +37,7 @@ constexpr auto kSettings = std::to_array<SettingSpec>({
 
     // ---- capabilities and concurrency
     {.name = "SUPPORTED_TASK_TYPES", .type = kList, .part = Part::kEngine, .fallback = "BUILD,DEPLOY,TEST,VALIDATE,EXECUTE", .help = "task types that are accepted", .choices = "BUILD|DEPLOY|TEST|VALIDATE|EXECUTE|COMPENSATE|QUERY|TRANSFORM", .required = true},
-    {.name = "CAPABILITIES", .type = kList, .part = Part::kServiceRegistry, .fallback = "python,terraform,kubernetes,read,write,compute,analyze,transform,test,code,security,scan,compliance,deploy", .help = "what this worker offers; tickets may require some of it", .required = true},
+    {.name = "CAPABILITIES", .type = kList, .part = Part::kServiceRegistry, .fallback = "python,terraform,kubernetes,read,write,compute,analyze,transform,test,code,security,scan,compliance,deploy", .help = "what this worker offers; tickets may require some of it. Names of back-ends (kubernetes, docker, …) are told only while these can be reached", .required = true},
     {.name = "MAX_CONCURRENT_TASKS", .type = kInt, .part = Part::kEngine, .fallback = "5", .help = "tickets that run at the same time (slots)", .min = 1, .max = 1024, .reloadable = true, .common = true},
     {.name = "TASK_TIMEOUT_MULTIPLIER", .type = kFloat, .part = Part::kEngine, .fallback = "1.5", .help = "factor on a ticket's sla.timeout_ms", .min = 0.1, .max = 10},
     {.name = "MAX_CONCURRENT_TICKETS", .type = kInt, .part = Part::kEngine, .fallback = "10", .help = "tickets taken and not finished (in flight)", .min = 1, .max = 10'000, .reloadable = true, .common = true},

@@ -16,13 +16,28 @@ void add_once(std::vector<std::string>& list, std::string word) {
     if (!word.empty() && std::ranges::find(list, word) == list.end()) list.push_back(std::move(word));
 }
 
+// The runtime that a capability is about; empty = none.
+std::string_view runtime_of(std::string_view capability) {
+    constexpr std::string_view kPrefix = "runtime:";
+    if (capability.starts_with(kPrefix)) return capability.substr(kPrefix.size());
+    if (capability == "kubernetes" || capability == "k8s") return "k8s";
+    if (capability == "docker" || capability == "lambda" || capability == "code_forge") return capability;
+    return {};
+}
+
+bool is_offered(const WorkerIdentity& identity, const std::string& capability) {
+    const std::string word = lower(capability);
+    const std::string_view runtime = runtime_of(word);
+    return runtime.empty() || std::ranges::find(identity.runtimes, runtime) != identity.runtimes.end();
+}
+
 }  // namespace
 
 RegistrationFacts registration_facts(const WorkerIdentity& identity) {
     RegistrationFacts facts;
     std::string types;
     for (const std::string& capability : identity.capabilities)
-        add_once(facts.capabilities, capability);
+        if (is_offered(identity, capability)) add_once(facts.capabilities, capability);
     for (const TaskType type : identity.task_types) {
         add_once(facts.capabilities, lower(to_string(type)));
         types += (types.empty() ? "" : ",") + std::string(to_string(type));

@@ -42,6 +42,16 @@ TEST(RegistrationFacts, NameTheRuntimesThatCanBeReached) {
     EXPECT_FALSE(registration_facts(identity).metadata.contains("runtimes"));
 }
 
+TEST(RegistrationFacts, OfferNoBackEndThatCannotBeReached) {
+    WorkerIdentity identity;
+    identity.capabilities = {"python", "Kubernetes", "docker", "runtime:lambda", "code_forge"};
+    identity.runtimes = {"local"};
+    EXPECT_THAT(registration_facts(identity).capabilities, ElementsAre("python", "runtime:local"));
+    identity.runtimes = {"local", "k8s", "lambda"};
+    EXPECT_THAT(registration_facts(identity).capabilities,
+                ElementsAre("python", "Kubernetes", "runtime:lambda", "runtime:local", "runtime:k8s"));
+}
+
 TEST(RegistrationFacts, ThePodsNamespaceWinsUnlessItIsTheDefault) {
     WorkerIdentity identity;
     identity.name_space = "configured";
