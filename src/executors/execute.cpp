@@ -230,10 +230,13 @@ std::string ExecuteExecutor::backend(const Ticket& ticket) const {
 bool ExecuteExecutor::has_effects(const Ticket& ticket) const {
     const auto wish = read_wish(ticket);
     if (!wish) return false;  // it will be refused
-    if (wish->runtime == kSimulationRuntime) return false;
+    if (wish->runtime == kSimulationRuntime) {
+        const Runtime* simulation = find(kSimulationRuntime);
+        return simulation != nullptr && simulation->has_effects(ticket);
+    }
     // What is away now may be back when the attempt starts: whatever is built counts.
     return std::any_of(runtimes_.begin(), runtimes_.end(),
-                       [](const Runtime* runtime) { return runtime->has_effects(); });
+                       [&](const Runtime* runtime) { return runtime->has_effects(ticket); });
 }
 
 bool ExecuteExecutor::can_detach(const Ticket& ticket) const {

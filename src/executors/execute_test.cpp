@@ -23,7 +23,7 @@ public:
     [[nodiscard]] std::string_view name() const override { return name_; }
     [[nodiscard]] Availability availability() const override { return now; }
     [[nodiscard]] Result<void> validate(const Ticket&) const override { return valid; }
-    [[nodiscard]] bool has_effects() const override { return name_ != "simulation"; }
+    [[nodiscard]] bool has_effects(const Ticket& /*ticket*/) const override { return name_ != "simulation"; }
     [[nodiscard]] bool can_detach() const override { return detachable; }
     [[nodiscard]] bool may_hold(const Ticket&) const override { return holds; }
     [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,

@@ -310,7 +310,9 @@ std::string TestExecutor::backend(const Ticket& ticket) const {
 
 bool TestExecutor::has_effects(const Ticket& ticket) const {
     const auto wish = read_test_wish(ticket);
-    return wish && wish->provider != kSimulationRuntime && wants_local(*wish, ticket);
+    if (!wish) return false;  // it will be refused
+    const bool local = wish->provider != kSimulationRuntime && wants_local(*wish, ticket);
+    return local || parts_.simulation.has_effects(ticket);
 }
 
 Result<void> TestExecutor::validate(const Ticket& ticket) const {

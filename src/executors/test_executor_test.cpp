@@ -115,7 +115,7 @@ public:
     [[nodiscard]] std::string_view name() const override { return "simulation"; }
     [[nodiscard]] Availability availability() const override { return now; }
     [[nodiscard]] Result<void> validate(const Ticket&) const override { return {}; }
-    [[nodiscard]] bool has_effects() const override { return false; }
+    [[nodiscard]] bool has_effects(const Ticket& /*ticket*/) const override { return false; }
     [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                         RuntimeListener& listener) override {
         ++starts;

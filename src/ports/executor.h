@@ -104,7 +104,8 @@ public:
     [[nodiscard]] virtual TaskType task_type() const = 0;
     // The endpoint whose circuit breaker counts this ticket ("local", "https://argocd…"). Stable and low in number.
     [[nodiscard]] virtual std::string backend(const Ticket& ticket) const = 0;
-    // False for work without any effect outside this process: its start need not be made durable first.
+    // False for work without any effect outside this process that is over at once: its start need not be made durable,
+    // and shown, first.
     [[nodiscard]] virtual bool has_effects(const Ticket& ticket) const = 0;
     // True when the work outlives this worker and can be asked later (Job, container, pipeline).
     [[nodiscard]] virtual bool can_detach(const Ticket& ticket) const = 0;

@@ -51,8 +51,9 @@ public:
     [[nodiscard]] virtual Availability availability() const = 0;
     // Permanent errors only: parameters that can never work here. No side effects.
     [[nodiscard]] virtual Result<void> validate(const Ticket& ticket) const = 0;
-    // Whether starting the work changes anything outside this process.
-    [[nodiscard]] virtual bool has_effects() const = 0;
+    // Whether starting the work changes anything outside this process, or it lasts so long that people may look at it:
+    // then its start is made durable, and shown, before it begins.
+    [[nodiscard]] virtual bool has_effects(const Ticket& ticket) const = 0;
     // Work that was started here runs on when this worker goes away, and is found again by start().
     [[nodiscard]] virtual bool can_detach() const { return false; }
     // Something of an earlier attempt at this ticket may still be here, even if the back-end cannot be asked now: then

@@ -70,7 +70,7 @@ public:
     [[nodiscard]] std::string_view name() const override { return "docker"; }
     [[nodiscard]] Availability availability() const override;
     [[nodiscard]] Result<void> validate(const Ticket& ticket) const override;
-    [[nodiscard]] bool has_effects() const override { return options_.enabled; }
+    [[nodiscard]] bool has_effects(const Ticket& /*ticket*/) const override { return options_.enabled; }
     [[nodiscard]] bool can_detach() const override { return options_.detachable; }
     [[nodiscard]] bool may_hold(const Ticket& ticket) const override;
     void ticket_settled(std::string_view ticket_id) override;

@@ -67,7 +67,7 @@ public:
     [[nodiscard]] std::string_view name() const override { return "lambda"; }
     [[nodiscard]] Availability availability() const override;
     [[nodiscard]] Result<void> validate(const Ticket& ticket) const override;
-    [[nodiscard]] bool has_effects() const override { return options_.enabled; }
+    [[nodiscard]] bool has_effects(const Ticket& /*ticket*/) const override { return options_.enabled; }
     [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                         RuntimeListener& listener) override;
 

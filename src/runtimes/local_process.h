@@ -66,7 +66,7 @@ public:
     [[nodiscard]] std::string_view name() const override { return "local"; }
     [[nodiscard]] Availability availability() const override;
     [[nodiscard]] Result<void> validate(const Ticket& ticket) const override;
-    [[nodiscard]] bool has_effects() const override { return true; }
+    [[nodiscard]] bool has_effects(const Ticket& /*ticket*/) const override { return true; }
     [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                         RuntimeListener& listener) override;
     [[nodiscard]] Result<void> check_job(const Ticket& ticket, const LocalJob& job) const override;

@@ -156,6 +156,13 @@ Availability SimulationRuntime::availability() const {
     return Availability{false, Unavailable::kDisabled, "simulated results are forbidden here (SIMULATION_POLICY=deny)"};
 }
 
+// There is none outside this process; but what takes its time is shown as running.
+bool SimulationRuntime::has_effects(const Ticket& ticket) const {
+    constexpr std::int64_t kNoticedMs = 1000;
+    const auto plan = read_plan(ticket);
+    return plan && plan->duration_ms.value_or(kNoticedMs) >= kNoticedMs;
+}
+
 Result<void> SimulationRuntime::validate(const Ticket& ticket) const {
     if (policy_ == SimulationPolicy::kDeny) {
         Error error =

@@ -25,7 +25,7 @@ public:
     [[nodiscard]] std::string_view name() const override { return "simulation"; }
     [[nodiscard]] Availability availability() const override;
     [[nodiscard]] Result<void> validate(const Ticket& ticket) const override;
-    [[nodiscard]] bool has_effects() const override { return false; }
+    [[nodiscard]] bool has_effects(const Ticket& ticket) const override;
     [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                         RuntimeListener& listener) override;
 

@@ -2,6 +2,7 @@
 
 import unittest
 
+from harness import wait_until
 from runtime_cases import Backend, RuntimeTest, conformance
 
 
@@ -60,6 +61,16 @@ class SimulationTest(RuntimeTest):
             ticket = self.run_one(worker, ticket)
             self.assertEqual((self.facts(ticket)["simulated"], self.facts(ticket)["runtime"]), ("true", "simulation"))
             self.assertIn("simulated: nothing was run", ticket["result"]["result"]["logs"])
+
+    def test_it_is_shown_as_running(self):
+        worker = self.worker()
+        ticket_id = self.submit(worker, self.backend.work(600))
+        self.assertTrue(wait_until(lambda: self.backend.running() == [ticket_id], 20))
+        self.assertEqual(self.ticket(worker, ticket_id)["status"], "RUNNING")
+        listed = worker.request("GET", "/api/v1/tickets?status=RUNNING")[1]["tickets"]
+        self.assertEqual([one["ticket_id"] for one in listed], [ticket_id])
+        self.cancel(worker, ticket_id)
+        self.assert_failed(self.ended(worker, ticket_id), "cancelled")
 
     def test_it_can_be_forbidden(self):
         ticket = self.run_one(self.worker(SIMULATION_POLICY="deny"), self.backend.work(0.1))

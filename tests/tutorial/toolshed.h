@@ -48,7 +48,7 @@ public:
     [[nodiscard]] std::string_view name() const override { return "toolshed"; }
     [[nodiscard]] Availability availability() const override;
     [[nodiscard]] Result<void> validate(const Ticket& ticket) const override;
-    [[nodiscard]] bool has_effects() const override { return true; }
+    [[nodiscard]] bool has_effects(const Ticket& /*ticket*/) const override { return true; }
     [[nodiscard]] bool can_detach() const override { return options_.detachable; }
     [[nodiscard]] bool may_hold(const Ticket& ticket) const override { return notes_.has(ticket.ticket_id); }
     void ticket_settled(std::string_view ticket_id) override;
