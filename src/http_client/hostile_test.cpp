@@ -29,6 +29,8 @@ struct Case {
     const char* name;
     Reaction reaction;
     ErrorCode code;  // of a call
+
+    [[nodiscard]] bool times_out() const { return code == ErrorCode::kTimeout; }
 };
 
 std::vector<Case> cases() {
@@ -109,10 +111,11 @@ protected:
         made.budget.most = 1000;
         return made;
     }
-    Request request(const RawServer& server) const {
+    // Only a call that is meant to time out has little time: the machine may stand still for a while.
+    static Request request(const RawServer& server, bool times_out = false) {
         return {.url = server.url(),
-                .connect_timeout = milliseconds(400),
-                .timeout = milliseconds(400),
+                .connect_timeout = seconds(20),
+                .timeout = times_out ? milliseconds(400) : milliseconds(20'000),
                 .max_response_bytes = 100'000,
                 .max_redirects = 3,
                 .decompress = true};
@@ -137,12 +140,12 @@ TEST_F(HostileTest, CallsEndWithTheRightWord) {
         RawServer server(loop, [&](const Seen&) { return one.reaction; });
         std::optional<ServiceAnswer> answer;
         const MonoTime begun = clock.now();
-        const ServiceHandle handle = caller.call({.request = request(server), .deadline = begun + seconds(2)},
-                                                 [&](ServiceAnswer got) { answer = std::move(got); });
+        const ServiceHandle handle =
+            caller.call({.request = request(server, one.times_out()), .deadline = begun + seconds(30)},
+                        [&](ServiceAnswer got) { answer = std::move(got); });
         ASSERT_TRUE(run_until(loop, [&] { return answer.has_value(); })) << one.name;
         ASSERT_FALSE(answer->result) << one.name << answer->result->status << answer->result->body;
         EXPECT_EQ(answer->result.error().code, one.code) << one.name << ": " << answer->result.error().describe();
-        EXPECT_LT(clock.now() - begun, seconds(10)) << one.name;
         EXPECT_TRUE(answer->outcome_unknown) << one.name << ": it was sent, and nobody said what became of it";
         nothing_is_left(server, one.name);
     }
@@ -156,7 +159,7 @@ TEST_F(HostileTest, CallsEndWithTheRightWord) {
 TEST_F(HostileTest, WhatMustNotBeDoneTwiceIsNotWhateverTheServerDoes) {
     for (const Case& one : cases()) {
         RawServer server(loop, [&](const Seen&) { return one.reaction; });
-        Request post = request(server);
+        Request post = request(server, one.times_out());
         post.method = "POST";
         std::optional<ServiceAnswer> answer;
         const ServiceHandle handle =
@@ -174,7 +177,7 @@ TEST_F(HostileTest, StreamsEndToo) {
         RawServer server(loop, [&](const Seen&) { return one.reaction; });
         std::optional<ServiceAnswer> answer;
         std::size_t got = 0;
-        ServiceCall call{.request = request(server)};
+        ServiceCall call{.request = request(server, one.times_out())};
         call.reader.emplace();
         call.reader->chunk = [&](std::string_view bytes) {
             got += bytes.size();
@@ -190,12 +193,16 @@ TEST_F(HostileTest, StreamsEndToo) {
 
 TEST_F(HostileTest, PollsSurviveAMomentOfItAndEndWhenItLasts) {
     for (const Case& one : cases()) {
-        RawServer server(loop, [&, asked = 0](const Seen&) mutable {
-            ++asked;
-            return asked == 2 || asked > 3 ? one.reaction : reply(200, "running", "Connection: close\r\n");
+        int asked = 0;
+        const auto is_bad = [&asked] { return asked == 2 || asked > 3; };
+        RawServer server(loop, [&](const Seen&) {
+            return is_bad() ? one.reaction : reply(200, "running", "Connection: close\r\n");
         });
         PollSpec spec;
-        spec.ask = [&] { return ServiceCall{.request = request(server)}; };
+        spec.ask = [&] {
+            ++asked;
+            return ServiceCall{.request = request(server, is_bad() && one.times_out())};
+        };
         spec.policy = {.interval = milliseconds(2), .longest = milliseconds(10), .unknown_answers = 2};
         std::optional<PollOutcome<int>> outcome;
         const PollHandle handle = poller.poll<int>(
@@ -258,7 +265,7 @@ TEST_F(HostileTest, AnyBytes) {
         }
         RawServer server(loop, [&](const Seen&) { return Reaction{.bytes = bytes, .then = Then::kClose}; });
         bool ended = false;
-        const Call call = client.send(request(server), [&](const Result<Response>&) { ended = true; });
+        const Call call = client.send(request(server, true), [&](const Result<Response>&) { ended = true; });
         ASSERT_TRUE(run_until(loop, [&] { return ended; })) << bytes;
     }
 }

@@ -221,10 +221,10 @@ TEST_F(HttpClientTest, EachCallHasItsOwnTime) {
                                      }));
         run_for(loop, milliseconds(20));
     };
-    begin("fast", milliseconds(200));  // it ends long before its time: then the timer comes for nobody
+    begin("fast", milliseconds(600));  // it ends long before its time: then the timer comes for nobody
     begin("slow", std::chrono::seconds(100));
-    begin("second", milliseconds(600));
-    begin("first", milliseconds(300));
+    begin("second", milliseconds(1500));
+    begin("first", milliseconds(800));
     ASSERT_TRUE(run_until(loop, [&] { return ended.size() == 3; }));
     const std::string timeout(to_string(ErrorCode::kTimeout));
     EXPECT_THAT(ended, ::testing::ElementsAre("fast", "first" + timeout, "second" + timeout));

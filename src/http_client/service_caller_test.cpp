@@ -208,7 +208,7 @@ TEST_F(ServiceCallerTest, WhatMayHaveBeenDoneIsNotDoneTwice) {
         }
     }
     RawServer silent(loop, [](const Seen&) { return Reaction{.then = Then::kHold}; });
-    const ServiceAnswer late = ask({.request = {.method = "POST", .url = silent.url(), .timeout = milliseconds(100)}});
+    const ServiceAnswer late = ask({.request = {.method = "POST", .url = silent.url(), .timeout = milliseconds(800)}});
     EXPECT_TRUE(late.outcome_unknown);
     EXPECT_EQ(silent.seen().size(), 1U);
 }
