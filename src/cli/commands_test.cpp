@@ -338,6 +338,36 @@ TEST_F(Watching, FollowShowsTheOutputOnce) {
     EXPECT_EQ(sent.out.find("build | hello"), sent.out.rfind("build | hello"));
 }
 
+TEST_F(Watching, FollowShowsOutputThatComesAfterTheEnd) {
+    std::atomic<int> looks = 0;
+    StubServer server([plan = living_plan("completed", looks)](const StubRequest& request, int connection) {
+        if (!request.target.starts_with("/api/v1/tickets/id-build/logs")) return plan(request, connection);
+        StubServer::write(connection, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nfirst\n");
+        ::usleep(1'500'000);  // the plan has ended long ago
+        StubServer::write(connection, "last words\n");
+    });
+    const Ran sent =
+        run({"submit", file("p.yaml", "plan: p\ntickets: {build: {run: [sh]}}\n"), "--follow"}, server.url());
+    EXPECT_EQ(sent.code, 0) << sent.err;
+    EXPECT_THAT(sent.out, HasSubstr("build | first\n"));
+    EXPECT_THAT(sent.out, HasSubstr("build | last words\n"));
+}
+
+TEST_F(Watching, FollowAsksAgainForALogThatIsNotThereYet) {
+    std::atomic<int> looks = 0;
+    std::atomic<int> asked = 0;
+    StubServer server([plan = living_plan("completed", looks), &asked](const StubRequest& request, int connection) {
+        if (request.target.starts_with("/api/v1/tickets/id-build/logs") && ++asked <= 2)
+            StubServer::write(connection, StubServer::answer(404, R"({"detail":"no output yet"})"));
+        else
+            plan(request, connection);
+    });
+    const Ran sent =
+        run({"submit", file("p.yaml", "plan: p\ntickets: {build: {run: [sh]}}\n"), "--follow"}, server.url());
+    EXPECT_EQ(sent.code, 0) << sent.err;
+    EXPECT_THAT(sent.out, HasSubstr("build | hello from build\n"));
+}
+
 TEST_F(Watching, MachineOutputIsTheLastState) {
     std::atomic<int> looks = 0;
     StubServer server(living_plan("completed", looks));

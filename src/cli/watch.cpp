@@ -151,7 +151,7 @@ private:
                 dirty = false;
                 if (options_.follow) WA_CHECKED(follow_logs());
                 draw();
-                if (over()) return {};
+                if (over()) return options_.follow ? finish_logs() : Result<void>{};
             } else {
                 if (options_.follow) WA_CHECKED(pump_logs());
                 if (on_terminal()) draw();
@@ -298,22 +298,26 @@ private:
             if (running && followed_.size() >= kMaxFollowed) continue;
             const std::int32_t first = std::max(1, node.tries - kMaxMissedTries);
             for (std::int32_t attempt = first; attempt <= node.tries; ++attempt) {
-                if (!seen_logs_.emplace(node.id, attempt).second) continue;
-                WA_CHECKED(begin_log(node, attempt, running && attempt == node.tries));
+                if (seen_logs_.contains({node.id, attempt})) continue;
+                WA_TRY(const bool begun, begin_log(node, attempt, running && attempt == node.tries));
+                if (begun) seen_logs_.emplace(node.id, attempt);
             }
         }
-        return pump_logs();
+        WA_CHECKED(pump_logs());
+        return {};
     }
 
-    Result<void> begin_log(const ProgressNode& node, std::int32_t attempt, bool running) {
+    // False: there is nothing to read yet, but there may be.
+    Result<bool> begin_log(const ProgressNode& node, std::int32_t attempt, bool running) {
         const std::string target = "/api/v1/tickets/" + encoded(node.id) + "/logs?attempt=" + std::to_string(attempt);
         if (running) {
             auto stream = api_->stream(target + "&follow=true");
             if (stream) {
                 followed_.push_back({std::move(*stream), node.name, {}});
-                return {};
+                return true;
             }
             if (stream.error().code == ErrorCode::kCancelled) return tl::unexpected(std::move(stream).error());
+            return false;
         }
         auto answer = api_->get(target);
         if (!answer && answer.error().code == ErrorCode::kCancelled) return tl::unexpected(std::move(answer).error());
@@ -321,20 +325,36 @@ private:
             Followed whole{nullptr, node.name, std::move(answer->body)};
             print_lines(whole, true);
         }
+        return true;
+    }
+
+    // Everything has ended; what was printed last may still be on its way. A server that goes on sending nothing is
+    // left.
+    Result<void> finish_logs() {
+        constexpr Duration kPatience = std::chrono::seconds(5);
+        MonoTime heard = session_.clock().now();
+        while (!followed_.empty() && session_.clock().now() - heard < kPatience) {
+            WA_TRY(const bool more, pump_logs(milliseconds(kTick)));
+            if (more) heard = session_.clock().now();
+        }
+        draw();
         return {};
     }
 
-    Result<void> pump_logs() {
+    // True: something came. `wait`: for each of them.
+    Result<bool> pump_logs(milliseconds wait = 0ms) {
+        bool came = false;
         for (Followed& one : followed_) {
-            auto piece = one.stream->read(0ms);
+            auto piece = one.stream->read(wait);
             if (!piece && piece.error().code == ErrorCode::kCancelled) return tl::unexpected(std::move(piece).error());
             const bool ended = !piece || piece->ended;
+            came = came || ended || !piece->bytes.empty();
             if (piece) one.rest += piece->bytes;
             print_lines(one, ended);
             if (ended) one.stream.reset();
         }
         std::erase_if(followed_, [](const Followed& one) { return one.stream == nullptr; });
-        return {};
+        return came;
     }
 
     void print_lines(Followed& log, bool all) {
