@@ -37,9 +37,17 @@ void MessageCodec::use(Schemas* schemas) {
         schemas_->publish(subject_, std::string(result_schema_text()));
 }
 
+bool MessageCodec::waits_for_own_schema() {
+    if (schemas_ == nullptr || format_ == ResultsFormat::kJson) return false;
+    if (const auto id = schemas_->published(subject_)) result_schema_ = *id;
+    return result_schema_ < 0 && schemas_->is_publishing(subject_);
+}
+
 void MessageCodec::refresh() {
     if (schemas_ == nullptr) return;
-    if (const auto id = schemas_->published(subject_)) result_schema_ = *id;
+    if (!waits_for_own_schema())
+        for (const auto& again : std::exchange(waiting_for_own_, {}))
+            again();
     constexpr int kCallsBetweenTries = 5;
     if (++refreshed_ % kCallsBetweenTries != 0) return;
     for (auto& [id, verdicts] : verdicts_) {
@@ -64,6 +72,10 @@ void MessageCodec::learn(const SchemaAnswer& answer) {
 }
 
 bool MessageCodec::readable(std::string_view payload, std::function<void()> again) {
+    if (waits_for_own_schema()) {
+        waiting_for_own_.push_back(std::move(again));
+        return false;
+    }
     if (schemas_ == nullptr || detect_format(payload) != ValueFormat::kAvro) return true;
     const auto framed = unframe(payload);
     if (!framed) return true;

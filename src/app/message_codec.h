@@ -41,14 +41,15 @@ public:
     // of results. The registry outlives this, or is taken away by use(nullptr).
     void use(Schemas* schemas);
 
-    // False: the schema of this message is being asked for; `again` is called when it is worth another look.
+    // False: the schema of this message is being asked for, or the id of our own (the first results shall not be JSON
+    // only because the registry has not had the time to answer); `again` is called when it is worth another look.
     [[nodiscard]] bool readable(std::string_view payload, std::function<void()> again);
     [[nodiscard]] Result<Ticket> decode(std::string_view payload) const;
     // Of a result that others wrote. A schema that is not known yet is asked for; some results wait for theirs.
     void ending(std::string_view payload, kafka::EndingDecoded done);
     [[nodiscard]] kafka::EncodedResult encode(const ExecutionResult& result) const;
-    // Looks whether the id of our schema is known by now, and asks again, once in five calls, for schemas that results
-    // of others wait for. To be called a few times a second.
+    // Looks whether the id of our schema is known by now, lets go of messages that waited for it, and asks again, once
+    // in five calls, for schemas that results of others wait for. To be called a few times a second.
     void refresh();
     // Results that had to be JSON, since the start.
     [[nodiscard]] std::uint64_t json_fallbacks() const { return fallbacks_; }
@@ -66,6 +67,7 @@ private:
         bool asking = false;
         std::vector<std::pair<std::string, kafka::EndingDecoded>> waiting;  // bodies
     };
+    [[nodiscard]] bool waits_for_own_schema();
     void learn(const SchemaAnswer& answer);
     void ask_for_verdicts(SchemaId id, Verdicts& verdicts);
     void learn_verdicts(const SchemaAnswer& answer);
@@ -80,6 +82,7 @@ private:
     std::size_t verdicts_waiting_ = 0;
     unsigned refreshed_ = 0;
     std::atomic<std::int64_t> result_schema_{-1};
+    std::vector<std::function<void()>> waiting_for_own_;
     mutable std::atomic<std::uint64_t> fallbacks_{0};
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -22,7 +22,8 @@ public:
         asked.emplace_back(id, std::move(done));
     }
     void publish(std::string, std::string) override {}
-    std::optional<SchemaId> published(std::string_view) const override { return std::nullopt; }
+    std::optional<SchemaId> published(std::string_view) const override { return own; }
+    bool is_publishing(std::string_view) const override { return publishing; }
 
     void answer(SchemaState state) {
         const auto [id, done] = std::exchange(asked, {}).at(0);
@@ -31,6 +32,8 @@ public:
         done(SchemaAnswer{id, state, text, "because", {}});
     }
 
+    std::optional<SchemaId> own;
+    bool publishing = false;
     std::map<SchemaId, std::shared_ptr<const std::string>> known;
     std::vector<std::pair<SchemaId, std::function<void(const SchemaAnswer&)>>> asked;
 };
@@ -56,6 +59,35 @@ protected:
     std::vector<std::optional<kafka::DecodedEnding>> endings;
     const std::string avro = encode_result_avro(failure(), 7);
 };
+
+TEST(OwnSchema, MessagesWaitForItsFirstAnswerOnly) {
+    FakeSchemas schemas;
+    MessageCodec codec(ResultsFormat::kAuto, "results-value");
+    codec.use(&schemas);
+    const ExecutionResult result = failure();
+    int looked = 0;
+    schemas.publishing = true;
+    EXPECT_FALSE(codec.readable("{}", [&] { ++looked; }));
+    codec.refresh();
+    EXPECT_EQ(looked, 0);
+    schemas.publishing = false;
+    schemas.own = 7;
+    codec.refresh();
+    EXPECT_EQ(looked, 1);
+    EXPECT_TRUE(codec.readable("{}", [] {}));
+    EXPECT_EQ(codec.encode(result).kind, kafka::ValueKind::kAvro);
+
+    // It does not answer: results are JSON, and nothing waits any more.
+    FakeSchemas away;
+    MessageCodec another(ResultsFormat::kAuto, "results-value");
+    another.use(&away);
+    EXPECT_TRUE(another.readable("{}", [] {}));
+    EXPECT_EQ(another.encode(result).kind, kafka::ValueKind::kJsonInsteadOfAvro);
+    MessageCodec plain(ResultsFormat::kJson, "results-value");
+    away.publishing = true;
+    plain.use(&away);
+    EXPECT_TRUE(plain.readable("{}", [] {}));
+}
 
 TEST_F(ForeignResults, JsonIsReadAtOnceAndGarbageIsNothing) {
     ask(write_result(failure()));

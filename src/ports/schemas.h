@@ -44,6 +44,8 @@ public:
     virtual void publish(std::string subject, std::string text) = 0;
     // The id of what was published under the subject; nothing as long as it is not known: write JSON then.
     [[nodiscard]] virtual std::optional<SchemaId> published(std::string_view subject) const = 0;
+    // Whether the first answer to publish() is still awaited: not for longer than a call may take.
+    [[nodiscard]] virtual bool is_publishing(std::string_view subject) const = 0;
 };
 
 }  // namespace wa

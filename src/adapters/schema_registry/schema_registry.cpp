@@ -243,6 +243,11 @@ std::optional<SchemaId> SchemaRegistry::published(std::string_view subject) cons
     return found == publications_.end() ? std::nullopt : found->second->id;
 }
 
+bool SchemaRegistry::is_publishing(std::string_view subject) const {
+    const auto found = publications_.find(std::string(subject));
+    return found != publications_.end() && found->second->failures == 0 && found->second->call.active();
+}
+
 void SchemaRegistry::send_publication(const std::string& subject) {
     Publication& publication = *publications_.at(subject);
     if (publication.id || publication.call.active()) return;

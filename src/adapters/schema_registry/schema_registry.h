@@ -79,6 +79,7 @@ public:
     void fetch(SchemaId id, std::function<void(const SchemaAnswer&)> done) override;
     void publish(std::string subject, std::string text) override;
     [[nodiscard]] std::optional<SchemaId> published(std::string_view subject) const override;
+    [[nodiscard]] bool is_publishing(std::string_view subject) const override;
 
     [[nodiscard]] CircuitBreaker::State breaker() const { return breaker_.state(); }
 
