@@ -30,8 +30,9 @@ struct WorkerIdentity {
 };
 
 // Capabilities are those of the settings, the task types in lower case and "runtime:<name>" for each runtime, each
-// once. One of the settings that names a back-end ("docker", "kubernetes", "lambda", "code_forge") is left out while that
-// cannot be reached: nobody shall send work for it here. metadata.runtimes has the names. Empty values are left out of the metadata.
+// once. One of the settings that names a back-end ("docker", "kubernetes", "lambda", "code_forge") is left out while
+// that cannot be reached: nobody shall send work for it here. metadata.runtimes has the names. Empty values are left
+// out of the metadata.
 [[nodiscard]] RegistrationFacts registration_facts(const WorkerIdentity& identity);
 
 }  // namespace wa
