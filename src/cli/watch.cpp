@@ -292,15 +292,17 @@ private:
 
     Result<void> follow_logs() {
         WA_CHECKED(pump_logs());
+        bool refused = false;  // one is enough: the others are asked for with the next look
         for (const ProgressNode& node : state_.nodes) {
             const Kind kind = kind_of(node.phase);
             const bool running = kind == Kind::kRunning;
-            if (running && followed_.size() >= kMaxFollowed) continue;
+            if (running && (refused || followed_.size() >= kMaxFollowed)) continue;
             const std::int32_t first = std::max(1, node.tries - kMaxMissedTries);
             for (std::int32_t attempt = first; attempt <= node.tries; ++attempt) {
                 if (seen_logs_.contains({node.id, attempt})) continue;
                 WA_TRY(const bool begun, begin_log(node, attempt, running && attempt == node.tries));
                 if (begun) seen_logs_.emplace(node.id, attempt);
+                refused = refused || !begun;
             }
         }
         WA_CHECKED(pump_logs());

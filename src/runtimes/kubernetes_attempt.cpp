@@ -1,9 +1,7 @@
 #include "runtimes/kubernetes_attempt.h"
 
 #include <algorithm>
-#include <array>
 #include <boost/asio/post.hpp>
-#include <csignal>
 #include <utility>
 
 #include "core/codec/json_write.h"

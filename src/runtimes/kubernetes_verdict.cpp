@@ -19,6 +19,12 @@ Error interrupted(std::string message) {
     return make(ErrorCode::kInterrupted, Retry::kAfterBackoff, Fault::kService, std::move(message));
 }
 
+// Of a pod that has ended: whether the cluster, or somebody in it, made it end. A process that catches SIGTERM may well
+// leave with 0.
+bool is_ended_by_others(const PodState& pod) {
+    return (pod.deleting || !pod.reason.empty()) && (pod.exit_code != 0 || pod.failed);
+}
+
 Error verdict_of_stopped(const JobEnd& end) {
     if (end.over_time && !end.stopped) {
         return make(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kLimit,
@@ -90,15 +96,10 @@ bool is_passing(std::string_view waiting_reason) {
     return !is_hopeless(waiting_reason) && waiting_reason != "CreateContainerConfigError";
 }
 
-bool is_ended_by_others(const PodState* pod) {
-    return pod != nullptr && pod->terminated() && (pod->deleting || !pod->reason.empty()) &&
-           (pod->exit_code != 0 || pod->failed);
-}
-
 std::optional<int> own_exit_code(const JobEnd& end) {
     const PodState* pod = end.pod;
     if (pod == nullptr || !pod->terminated() || !pod->began || pod->exit_code < 0) return std::nullopt;
-    if ((end.stopping() && pod->deleting) || is_ended_by_others(pod)) return std::nullopt;
+    if ((end.stopping() && pod->deleting) || is_ended_by_others(*pod)) return std::nullopt;
     return pod->exit_code;
 }
 

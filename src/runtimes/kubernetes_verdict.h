@@ -47,8 +47,6 @@ struct JobEnd {
 
 // The exit code of the task's own process; nothing where somebody ended it, or nobody knows.
 [[nodiscard]] std::optional<int> own_exit_code(const JobEnd& end);
-// Whether the cluster, or somebody in it, ended the pod: a process that catches SIGTERM may well leave with 0.
-[[nodiscard]] bool is_ended_by_others(const PodState* pod);
 
 // Nothing: it did what it should. `last_line` is of its output, masked, for the message.
 [[nodiscard]] std::optional<Error> verdict(const JobEnd& end, std::string_view last_line);
