@@ -134,8 +134,8 @@ def bad_exit(worker, why, limit=60):
         code = worker.wait(limit)
     except subprocess.TimeoutExpired:
         worker.kill()
-        return f"{worker.name} did not end within {limit} s of {why}: {worker.tail()[-1500:]}"
-    return "" if code == 0 else f"{worker.name} ended with {code} at {why}: {worker.tail()[-1500:]}"
+        return f"{worker.name} did not end within {limit} s of {why}: {worker.tail()}"
+    return "" if code == 0 else f"{worker.name} ended with {code} at {why}: {worker.tail()}"
 
 
 class Disturbances:
@@ -324,7 +324,7 @@ class Run:
         """No worker may have ended by itself."""
         for worker in self.cluster.workers:
             if not worker.running():
-                self.violations.append(f"{worker.name} ended by itself with {worker.process.returncode}: {worker.tail()[-800:]}")
+                self.violations.append(f"{worker.name} ended by itself with {worker.process.returncode}: {worker.tail()}")
                 worker.start(wait=False)
 
     def finish(self):

@@ -419,7 +419,7 @@ class Worker(e2e.Worker):
         self.exit_codes = []
 
     def start(self, *arguments, wait=True, limit=60):
-        environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
+        environment = e2e.passed_on()
         environment.update(self.settings)
         self.process = subprocess.Popen([BINARY, "run", *arguments], env=environment, stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log, start_new_session=True, preexec_fn=end_with_us)

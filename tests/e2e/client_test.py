@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from harness import BINARY, Worker, on_terminal, wait_until
+from harness import BINARY, Worker, on_terminal, passed_on, wait_until
 
 PLAN = """plan: hello
 tickets:
@@ -46,8 +46,7 @@ class ClientCommands(unittest.TestCase):
         return self.cli("submit", self.plan_file(text), *arguments, check=check)
 
     def start_cli(self, *arguments, **options):
-        environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
-        return subprocess.Popen([BINARY, "--state-dir", str(self.worker.state), *arguments], env=environment, text=True,
+        return subprocess.Popen([BINARY, "--state-dir", str(self.worker.state), *arguments], env=passed_on(), text=True,
                                 stdin=subprocess.DEVNULL, **options)
 
     def on_terminal(self, *arguments):

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import signal
@@ -15,6 +16,21 @@ import uuid
 
 MARKERS = uuid.UUID("5d1c0b0e-7b52-4f0a-9c41-361f2a7790d8")  # as in src/base/random.cpp
 BINARY = os.environ.get("WA_BINARY", "build/release/worker-agents")
+# Workers get little of the tests' environment. What a sanitizer is to do, it has to know in them too.
+PASSED_ON = {"PATH", "HOME", "LANG", "TMPDIR", "ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS",
+             "ASAN_SYMBOLIZER_PATH", "TSAN_SYMBOLIZER_PATH"}
+REPORT = re.compile(r"^(=+\n)?(WARNING: ThreadSanitizer|==\d+==ERROR: |\S+: runtime error: )", re.M)
+
+
+def passed_on():
+    """What of the environment of the tests the worker gets."""
+    return {key: value for key, value in os.environ.items() if key in PASSED_ON}
+
+
+def last_words(log, size=3000):
+    """The end of what a worker wrote; what a sanitizer found in it comes last, where it is not cut off."""
+    report = REPORT.search(log)
+    return log[-size:] + ("\n" + log[report.start():][:6000] if report else "")
 
 
 class Worker:
@@ -37,7 +53,7 @@ class Worker:
         self.log = open(self.folder / "log", "ab")
 
     def start(self, *arguments, wait=True, command="dev"):
-        environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
+        environment = passed_on()
         environment.update(self.settings)
         self.process = subprocess.Popen(
             [*self.around, BINARY, command, "--state-dir", str(self.state), *arguments],
@@ -89,7 +105,7 @@ class Worker:
             connection.close()
 
     def cli(self, *arguments, timeout=60, check=None):
-        environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
+        environment = passed_on()
         done = subprocess.run([BINARY, "--state-dir", str(self.state), *arguments], env=environment, text=True,
                               capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL)
         if check is not None and done.returncode != check:
@@ -124,7 +140,7 @@ class Worker:
 
     def tail(self):
         self.log.flush()
-        return (self.folder / "log").read_text(errors="replace")[-3000:]
+        return last_words((self.folder / "log").read_text(errors="replace"))
 
     def close(self):
         if self.process is not None and self.process.poll() is None:
