@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <utility>
 
 #include "core/codec/text.h"
@@ -60,28 +59,6 @@ std::string field(std::string_view xml, const std::string& name) {
     return raw.size() > kMaxField ? std::string() : trimmed(unescaped(raw));
 }
 
-// "2026-01-31T09:05:00Z", with a fraction or without.
-std::optional<EpochMillis> parse_time(std::string_view text) {
-    constexpr std::size_t kLength = 19;
-    static constexpr std::string_view kForm = "0000-00-00T00:00:00";
-    if (text.size() <= kLength || !text.ends_with('Z')) return std::nullopt;
-    for (std::size_t at = 0; at < kLength; ++at) {
-        const bool digit = text[at] >= '0' && text[at] <= '9';
-        if (kForm[at] == '0' ? !digit : text[at] != kForm[at]) return std::nullopt;
-    }
-    const auto number = [&](std::size_t from, std::size_t count) {
-        int value = 0;
-        std::from_chars(text.data() + from, text.data() + from + count, value);
-        return value;
-    };
-    using namespace std::chrono;
-    const year_month_day date{year(number(0, 4)), month(static_cast<unsigned>(number(5, 2))),
-                              day(static_cast<unsigned>(number(8, 2)))};
-    if (!date.ok()) return std::nullopt;
-    const auto time = sys_days(date) + hours(number(11, 2)) + minutes(number(14, 2)) + seconds(number(17, 2));
-    return duration_cast<milliseconds>(time.time_since_epoch()).count();
-}
-
 // Keys travel in headers.
 bool is_plain(std::string_view text) {
     return !text.empty() && std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7F; });
@@ -108,7 +85,7 @@ http::Request question(const WebIdentity& identity, std::string_view token, Dura
 Result<Credentials> read_sts_answer(std::string_view body) {
     const std::string_view part = inside(body, "Credentials");
     Credentials credentials{field(part, "AccessKeyId"), field(part, "SecretAccessKey"), field(part, "SessionToken")};
-    const auto end = parse_time(field(part, "Expiration"));
+    const auto end = parse_iso_timestamp(field(part, "Expiration"));
     if (!is_plain(credentials.access_key) || !is_plain(credentials.secret_key) ||
         !is_plain(credentials.session_token) || !end) {
         return Failure(problem(ErrorCode::kMalformed, Retry::kAfterBackoff, Fault::kService,

@@ -7,6 +7,7 @@
 
 #include "core/codec/json_write.h"
 #include "core/codec/text.h"
+#include "runtimes/run_limit.h"
 #include "runtimes/stop_error.h"
 #include "runtimes/work_labels.h"
 
@@ -406,11 +407,12 @@ void DockerRuntime::Attempt::not_started(ApiError failure) {
 void DockerRuntime::Attempt::arm_limit() {
     Duration own = runtime_.options_.timeout;
     if (task_.timeout) own = std::min<Duration>(own, *task_.timeout);
-    Duration engine = Duration::max() / 2;
-    if (context_.timeout_ms > 0) engine = milliseconds(context_.timeout_ms);
-    if (context_.deadline != MonoTime{}) engine = std::min(engine, context_.deadline - runtime_.clock_.now());
-    limit_ = std::max<Duration>(std::min(own, engine), milliseconds(1));
-    if (own < engine) after(limit_timer_, limit_, &Attempt::time_is_over);
+    std::optional<EarlierRun> earlier;
+    if (adopted_)
+        earlier = earlier_run(label_of(detail_->labels, work_labels::kDeadline), detail_->started_at);
+    const RunLimit limit = run_limit(own, context_, earlier, runtime_.clock_);
+    limit_ = limit.total;
+    if (limit.before_engine) after(limit_timer_, limit.left, &Attempt::time_is_over);
 }
 
 void DockerRuntime::Attempt::time_is_over() {

@@ -222,6 +222,29 @@ TEST_F(DockerTest, WhatRunsIsAdoptedAfterACrash) {
     EXPECT_EQ(engine.containers.begin()->second.starts, 1);
 }
 
+TEST_F(DockerTest, WhatIsAdoptedEndsWhenTheAttemptThatBeganItHadTo) {
+    engine.runs_on = true;
+    start(1);
+    EXPECT_TRUE(run_until(loop, [this] { return engine.calls["wait"] > 0; }));
+    crash();
+    engine.containers.begin()->second.labels["neural-hive.io/deadline"] = std::to_string(clock.wall_now() + 200);
+    EXPECT_EQ(run(2).error->code, ErrorCode::kTimeout);
+    EXPECT_EQ(report.attempt.error->retry, Retry::kAfterBackoff);
+    EXPECT_EQ(report.attempt.metadata.at("timed_out"), "true");
+    EXPECT_TRUE(engine.containers.empty());
+}
+
+TEST_F(DockerTest, TheTimeThatAnAdoptedOneHasRunCounts) {
+    options.timeout = 10s;
+    engine.runs_on = true;
+    start(1);
+    EXPECT_TRUE(run_until(loop, [this] { return engine.calls["wait"] > 0; }));
+    crash();
+    engine.containers.begin()->second.started_at = iso_timestamp(clock.wall_now() - 60'000);
+    EXPECT_EQ(run(2).error->code, ErrorCode::kTimeout);
+    EXPECT_TRUE(engine.containers.empty());
+}
+
 TEST_F(DockerTest, WhatEndedMeanwhileIsReportedAndNotRunAgain) {
     engine.runs_on = true;
     start(1);

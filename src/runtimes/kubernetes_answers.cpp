@@ -108,9 +108,10 @@ void read_container(const json::object& container, PodState& pod) {
         pod.waiting_reason = words(text_of(waiting, "reason"), kShortText);
         pod.waiting_message = words(text_of(waiting, "message"));
     }
-    if (state.contains("running")) {
+    if (const json::object& running = object_of(state, "running"); state.contains("running")) {
         pod.container = ContainerPhase::kRunning;
         pod.began = true;
+        pod.started_at = words(text_of(running, "startedAt"), kShortText);
     }
     if (const json::object& end = object_of(state, "terminated"); state.contains("terminated")) {
         pod.container = ContainerPhase::kTerminated;

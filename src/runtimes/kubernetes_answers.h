@@ -58,6 +58,7 @@ struct PodState {
     std::string end_reason;  // "Completed", "Error", "OOMKilled", "StartError", …
     std::string end_message;
     bool began = false;  // its process was started
+    std::string started_at;  // of the process, while it runs; as text
     std::string image_id;
 
     [[nodiscard]] bool terminated() const { return container == ContainerPhase::kTerminated; }

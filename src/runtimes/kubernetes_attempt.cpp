@@ -7,6 +7,7 @@
 #include "core/codec/json_write.h"
 #include "core/codec/text.h"
 #include "runtimes/kubernetes_verdict.h"
+#include "runtimes/run_limit.h"
 #include "runtimes/stop_error.h"
 #include "runtimes/work_labels.h"
 
@@ -359,6 +360,7 @@ void KubernetesRuntime::Attempt::take_up(JobState job) {
     listens_ = true;
     runtime_.watch_.listen(name_, *this);
     limit_ = own_limit();  // of one that ends before it is seen to run
+    if (adopted_) arm_limit_of_waiting();
     after(place_timer_, runtime_.options_.schedule_timeout, &Attempt::schedule_is_late);
     after(look_timer_, runtime_.options_.second_look, &Attempt::second_look);
     if (stopped_) return begin_stop();
@@ -584,6 +586,7 @@ void KubernetesRuntime::Attempt::runs() {
         say("pod " + pod_->name + " runs on " + (pod_->node.empty() ? "a node" : pod_->node));
         wait_timer_.cancel();
         place_timer_.cancel();
+        limit_timer_.cancel();
         waiting_.clear();
         arm_limit();
     }
@@ -606,16 +609,24 @@ Duration KubernetesRuntime::Attempt::own_limit() const {
 }
 
 void KubernetesRuntime::Attempt::arm_limit() {
-    const Duration own = own_limit();
-    Duration engine = Duration::max() / 2;
-    if (context_.timeout_ms > 0) engine = milliseconds(context_.timeout_ms);
-    if (context_.deadline != MonoTime{}) engine = std::min(engine, context_.deadline - runtime_.clock_.now());
-    limit_ = std::max<Duration>(std::min(own, engine), milliseconds(1));
-    if (own < engine) after(limit_timer_, limit_, &Attempt::time_is_over);
+    std::optional<EarlierRun> earlier;
+    if (adopted_) earlier = earlier_run(value_of(job_->annotations, work_labels::kDeadline), pod_->started_at);
+    const RunLimit limit = run_limit(own_limit(), context_, earlier, runtime_.clock_);
+    limit_ = limit.total;
+    if (limit.before_engine) after(limit_timer_, limit.left, &Attempt::time_is_over);
+}
+
+// Its process has not begun, but the attempt that made the Job has a time of its own.
+void KubernetesRuntime::Attempt::arm_limit_of_waiting() {
+    const EarlierRun earlier = earlier_run(value_of(job_->annotations, work_labels::kDeadline), job_->created);
+    const RunLimit limit = run_limit(Duration::max() / 4, context_, earlier, runtime_.clock_);
+    if (!limit.before_engine) return;
+    limit_ = limit.total;
+    after(limit_timer_, limit.left, &Attempt::time_is_over);
 }
 
 void KubernetesRuntime::Attempt::time_is_over() {
-    if (stage_ != Stage::kRun || stopping()) return;
+    if ((stage_ != Stage::kPending && stage_ != Stage::kRun) || stopping()) return;
     over_time_ = true;
     stop_until_ = runtime_.clock_.now() + runtime_.options_.grace;
     begin_stop();

@@ -72,6 +72,7 @@ private:
     void patience_is_over();
     [[nodiscard]] Duration own_limit() const;
     void arm_limit();
+    void arm_limit_of_waiting();
     void time_is_over();
     void start_is_late();
     void schedule_is_late();

@@ -41,6 +41,37 @@ TEST_F(KubernetesFaultsTest, WhatRunsIsAdoptedAfterACrash) {
     EXPECT_EQ(cluster.made, 1);
 }
 
+TEST_F(KubernetesFaultsTest, WhatIsAdoptedEndsWhenTheAttemptThatBeganItHadTo) {
+    start_running();
+    crash();
+    cluster.job().annotations["neural-hive.io/deadline"] = std::to_string(clock.wall_now() + 200);
+    run(2);
+    EXPECT_EQ(code(), ErrorCode::kTimeout) << why();
+    EXPECT_EQ(meta("timed_out"), "true");
+    EXPECT_TRUE(all_gone());
+}
+
+TEST_F(KubernetesFaultsTest, WhatIsAdoptedBeforeItRunsEndsThenToo) {
+    cluster.schedules = false;
+    start(1);
+    ASSERT_TRUE(run_until(loop, [this] { return cluster.pods_made > 0; }));
+    crash();
+    cluster.job().annotations["neural-hive.io/deadline"] = std::to_string(clock.wall_now() + 200);
+    run(2);
+    EXPECT_EQ(code(), ErrorCode::kTimeout) << why();
+    EXPECT_TRUE(all_gone());
+}
+
+TEST_F(KubernetesFaultsTest, TheTimeThatAnAdoptedOneHasRunCounts) {
+    options.timeout = 10s;
+    cluster.started_at = iso_timestamp(clock.wall_now() - 60'000);
+    start_running();
+    crash();
+    run(2);
+    EXPECT_EQ(code(), ErrorCode::kTimeout) << why();
+    EXPECT_TRUE(all_gone());
+}
+
 TEST_F(KubernetesFaultsTest, WhatEndedMeanwhileIsReportedAndNotRunAgain) {
     start_running();
     crash();

@@ -186,6 +186,33 @@ std::string iso_timestamp(std::int64_t epoch_millis) {
     return {text.data(), static_cast<std::size_t>(std::max(0, length))};
 }
 
+std::optional<std::int64_t> parse_iso_timestamp(std::string_view text) {
+    constexpr std::size_t kLength = 19;
+    static constexpr std::string_view kForm = "0000-00-00T00:00:00";
+    if (text.size() <= kLength || !text.ends_with('Z')) return std::nullopt;
+    for (std::size_t at = 0; at < kLength; ++at) {
+        const bool digit = text[at] >= '0' && text[at] <= '9';
+        if (kForm[at] == '0' ? !digit : text[at] != kForm[at]) return std::nullopt;
+    }
+    const std::string_view fraction = text.substr(kLength, text.size() - kLength - 1);
+    if (!fraction.empty() && (fraction[0] != '.' || fraction.find_first_not_of("0123456789", 1) != fraction.npos))
+        return std::nullopt;
+    const auto number = [&](std::size_t from, std::size_t count) {
+        int value = 0;
+        std::from_chars(text.data() + from, text.data() + from + count, value);
+        return value;
+    };
+    using namespace std::chrono;
+    const year_month_day date{year(number(0, 4)), month(static_cast<unsigned>(number(5, 2))),
+                              day(static_cast<unsigned>(number(8, 2)))};
+    const int hour = number(11, 2);
+    const int minute = number(14, 2);
+    const int second = number(17, 2);  // 60 is a leap second
+    if (!date.ok() || hour > 23 || minute > 59 || second > 60) return std::nullopt;
+    const auto time = sys_days(date) + hours(hour) + minutes(minute) + seconds(second);
+    return duration_cast<milliseconds>(time.time_since_epoch()).count();
+}
+
 bool names_secret(std::string_view name) {
     constexpr std::array<std::string_view, 8> kWords{"token",      "secret",        "password", "passwd",
                                                      "credential", "authorization", "cookie",   "key"};

@@ -41,6 +41,8 @@ inline constexpr std::size_t kClipBytes = 64;
 
 // ISO 8601 in UTC with microseconds: "2026-01-31T09:05:00.123000Z".
 [[nodiscard]] std::string iso_timestamp(std::int64_t epoch_millis);
+// Milliseconds since 1970 of "2026-01-31T09:05:00Z", with a fraction of a second (which is left out) or without.
+[[nodiscard]] std::optional<std::int64_t> parse_iso_timestamp(std::string_view text);
 
 // True when a name says that its value is a secret (token, password, key, …): such values are never quoted.
 [[nodiscard]] bool names_secret(std::string_view name);

@@ -154,5 +154,14 @@ TEST(Text, TimesInUtc) {
     EXPECT_EQ(iso_timestamp(951'868'799'999), "2000-02-29T23:59:59.999000Z");
 }
 
+TEST(IsoTimestamp, IsReadAsOthersWriteIt) {
+    EXPECT_EQ(parse_iso_timestamp("1970-01-01T00:00:00Z"), 0);
+    EXPECT_EQ(parse_iso_timestamp("2026-01-01T00:00:00.123456789Z"), 1'767'225'600'000);
+    EXPECT_EQ(parse_iso_timestamp("2000-02-29T23:59:59Z"), 951'868'799'000);
+    for (const char* bad : {"", "Z", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z",
+                            "2026-01-01 00:00:00Z", "2026-01-01T00:00:0xZ", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00+01:00Z", "2026-01-01T00:00:00+01:00"})
+        EXPECT_FALSE(parse_iso_timestamp(bad)) << bad;
+}
+
 }  // namespace
 }  // namespace wa

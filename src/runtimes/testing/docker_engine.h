@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
+#include "core/codec/text.h"
 #include "http_client/testing/raw_server.h"
 
 namespace wa::docker::testing {
@@ -42,6 +44,7 @@ public:
         int starts = 0;
         int looks = 0;
         json::object body;
+        std::string started_at = iso_timestamp(SystemClock().wall_now());
     };
 
     explicit FakeEngine(boost::asio::io_context& loop)
@@ -198,7 +201,7 @@ private:
                            {"ExitCode", container.exit_code},
                            {"OOMKilled", container.out_of_memory},
                            {"Error", ""},
-                           {"StartedAt", started ? "2026-01-01T00:00:00Z" : "0001-01-01T00:00:00Z"}};
+                           {"StartedAt", started ? container.started_at : "0001-01-01T00:00:00Z"}};
         json::object body{{"Id", container.id},
                           {"Name", "/" + container.name},
                           {"Image", "sha256:1"},

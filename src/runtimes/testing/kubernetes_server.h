@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
+#include "core/codec/text.h"
 #include "http_client/testing/raw_server.h"
 
 namespace wa::kubernetes::testing {
@@ -145,7 +147,7 @@ public:
         tell("MODIFIED", pod);
     }
     void run(Pod& pod) {
-        pod.state = {{"running", json::object{{"startedAt", now()}}}};
+        pod.state = {{"running", json::object{{"startedAt", started_at.empty() ? now() : started_at}}}};
         pod.phase = "Running";
         print(pod, output);
         tell("MODIFIED", pod);
@@ -359,6 +361,7 @@ public:
     bool silent = false;        // connections, but not a byte
     bool makes_pods = true;
     bool schedules = true;
+    std::string started_at;  // what nodes say of when a process started; empty = now
     bool starts = true;
     bool runs_on = false;  // until it is stopped
     bool stops = true;     // pods that are told to go do so
@@ -385,8 +388,7 @@ private:
     };
 
     std::string now() {
-        const std::string seconds = std::to_string(100'000 + ++ticks_);
-        return "2026-01-01T" + seconds.substr(0, 2) + ":" + seconds.substr(2, 2) + ":" + seconds.substr(4) + "Z";
+        return iso_timestamp(began_ + static_cast<EpochMillis>(++ticks_) * 1000);
     }
     std::string new_uid() {
         const std::string number = std::to_string(++uids_);
@@ -621,6 +623,7 @@ private:
     std::vector<Change> changes_;
     std::map<std::string, int> failures_;  // of a Job's pods
     int ticks_ = 0;
+    EpochMillis began_ = SystemClock().wall_now() - 100'000;
     int uids_ = 0;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
