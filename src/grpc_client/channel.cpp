@@ -200,6 +200,6 @@ const char* __lsan_default_suppressions() {  // NOLINT(bugprone-reserved-identif
 // program, so that the Kafka client stands in it too: its counters of references are atomics that are not seen.
 const char* __tsan_default_suppressions() {  // NOLINT(bugprone-reserved-identifier)
     return "race:libgrpc\nrace:libgpr\nrace:libabsl\nrace:libcares\nrace:libssl.so\nrace:libcrypto.so\nthread:libgpr\n"
-           "race:rwlock_destroy\nrace:mtx_destroy\nrace:cnd_destroy\nrace:rd_kafka_\nrace:rd_list_\nrace:rd_avl_\n";
+           "race:rwlock_destroy\nrace:mtx_destroy\nrace:cnd_destroy\nrace:^rd_\n";
 }
 #endif
