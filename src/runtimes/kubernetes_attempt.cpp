@@ -32,12 +32,8 @@ constexpr std::size_t kMostLines = 100;  // of logs of ours
 constexpr std::size_t kWorkDigits = 40;
 constexpr std::size_t kMaxBody = 1U << 20U;
 constexpr int kMostConflicts = 20;
-constexpr int kMostLogTries = 5;
-constexpr int kMostLogLooks = 12;
-constexpr Duration kFollowedLog = seconds(1);       // one that is followed ends with it
 constexpr Duration kCause = seconds(1);             // after which the Job is asked why its pod was ended
 constexpr Duration kGuardMargin = seconds(30);      // of the cluster's own deadline, beyond ours
-constexpr std::uint64_t kKeptByNode = 9ULL << 20U;  // kubelets rotate logs at 10 MiB; what is older may be gone
 
 std::string yes_no(bool value) {
     return value ? "true" : "false";
@@ -65,13 +61,15 @@ KubernetesRuntime::Attempt::Attempt(KubernetesRuntime& runtime, const AttemptCon
       listener_(listener),
       ticket_id_(context_.ticket->ticket_id),
       began_(runtime.clock_.now()),
+      log_(runtime.loop_, api_, output_, ticket_id_, runtime.options_.log_look,
+           {.incomplete = [this](std::string why) { output_incomplete(std::move(why)); },
+            .over = [this] { collected(); }}),
       stage_began_(began_),
       step_timer_(runtime.loop_),
       limit_timer_(runtime.loop_),
       wait_timer_(runtime.loop_),
       place_timer_(runtime.loop_),
       look_timer_(runtime.loop_),
-      log_timer_(runtime.loop_),
       patience_timer_(runtime.loop_) {
     keeper_.attach(ticket_id_);
 }
@@ -385,7 +383,7 @@ void KubernetesRuntime::Attempt::ask_for_pods() {
             pod_ = pod;
             pod_gone_ = false;
         }
-        if (pod_ && !there) pod_gone_ = true;
+        if (pod_ && !there) lose_pod();
         pods_known_ = at_end;
         at();
     });
@@ -421,8 +419,13 @@ void KubernetesRuntime::Attempt::pod_gone(const PodState& pod) {
     if (!is_of_job(pod) || (pod_ && pod.uid != pod_->uid)) return;
     const bool had_ended = pod_ && pod_->terminated();
     if (!had_ended) pod_ = pod;  // its last word
-    pod_gone_ = true;
+    lose_pod();
     at();
+}
+
+void KubernetesRuntime::Attempt::lose_pod() {
+    pod_gone_ = true;
+    log_.pod_is_gone();
 }
 
 void KubernetesRuntime::Attempt::watch_lost(const Error& why) {
@@ -590,17 +593,7 @@ void KubernetesRuntime::Attempt::runs() {
         waiting_.clear();
         arm_limit();
     }
-    if (log_pod_ == pod_->name) return;
-    take_log_of_pod();
-    read_log(true);
-}
-
-void KubernetesRuntime::Attempt::take_log_of_pod() {
-    if (!log_pod_.empty() && log_pod_ != pod_->name) {
-        output_.begin_another();
-        log_end_.reset();
-    }
-    log_pod_ = pod_->name;
+    log_.follow(pod_->name);
 }
 
 Duration KubernetesRuntime::Attempt::own_limit() const {
@@ -694,70 +687,6 @@ void KubernetesRuntime::Attempt::stop_before_start() {
     refuse(stop_error(stopped_.value_or(StopReason::kTimeout), std::string(kOrigin)));
 }
 
-// ---- output
-
-void KubernetesRuntime::Attempt::read_log(bool follow) {
-    if (output_.seen() > kKeptByNode && follow) {
-        report_.attempt.metadata["output_incomplete"] = "true";
-        say("the output was read again after a lost connection; some of it may be missing or repeated");
-    }
-    output_.read_again();
-    log_bytes_ = 0;
-    log_lacks_.clear();
-    http::StreamReader reader;
-    reader.chunk = [this](std::string_view bytes) { return take_log(bytes); };
-    log_call_ = api_.logs(log_pod_, follow, ticket_id_, std::move(reader),
-                          [this](const Reply<Nothing>& reply) { log_ended(reply); });
-}
-
-bool KubernetesRuntime::Attempt::take_log(std::string_view bytes) {
-    // What a node says in place of a log that it does not have, with status 200.
-    static constexpr std::string_view kNoLog = "unable to retrieve container logs for ";
-    if (log_bytes_ == 0 && bytes.starts_with(kNoLog) && bytes.find("://") != std::string_view::npos) {
-        log_lacks_ = clip(bytes, kShownLineBytes);
-        return true;
-    }
-    log_bytes_ += bytes.size();
-    if (output_.take(TaskLogStream::kStdout, bytes)) return true;
-    constexpr Duration kBreath = milliseconds(20);
-    after(log_timer_, kBreath, &Attempt::resume_log);
-    return false;
-}
-
-void KubernetesRuntime::Attempt::resume_log() {
-    log_call_.resume();
-}
-
-void KubernetesRuntime::Attempt::log_ended(const Reply<Nothing>& reply) {
-    if (reply) {
-        if (!log_lacks_.empty() && stage_ == Stage::kCollect) return log_broken(log_lacks_);
-        if (log_lacks_.empty()) log_end_ = output_.seen();
-        log_complete_ = stage_ == Stage::kCollect;
-        if (stage_ == Stage::kCollect) return collected();
-        // It ends with its container: the watch says so soon. If not, it broke off.
-        return after(log_timer_, kFollowedLog, &Attempt::read_log_again);
-    }
-    if (!reply.error().passing() && stage_ == Stage::kCollect) return log_broken(reply.error().error.message);
-    // Broken off. While the pod runs that is tried again for ever, after its end a few times.
-    if (stage_ == Stage::kCollect && ++log_tries_ > kMostLogTries) return log_broken(reply.error().error.message);
-    after(log_timer_, std::min<Duration>(seconds(5), milliseconds(200) * (1 << std::min(log_tries_++, 4))),
-          &Attempt::read_log_again);
-}
-
-void KubernetesRuntime::Attempt::read_log_again() {
-    if (log_call_.active() || log_complete_ || log_refused_) return;
-    if (stage_ == Stage::kRun || (stage_ == Stage::kStop && !pod_gone_)) read_log(true);
-    if (stage_ == Stage::kCollect) read_log(false);
-}
-
-void KubernetesRuntime::Attempt::log_broken(std::string why) {
-    if (std::exchange(log_refused_, true)) return;
-    report_.attempt.metadata["output_incomplete"] = "true";
-    say("its output cannot be read to the end: " + std::move(why));
-    log_call_ = {};
-    collected();
-}
-
 // ---- the end
 
 void KubernetesRuntime::Attempt::ended() {
@@ -774,38 +703,19 @@ void KubernetesRuntime::Attempt::ended() {
     note_stage(was_running || ran_ ? "run" : "pending");
     if (!pod_ || !ran_) {
         const bool may_have_run = job_->complete || (pod_ && pod_->end_reason == "ContainerStatusUnknown");
-        return may_have_run ? log_broken("the pod is gone") : collected();
+        return may_have_run ? log_.give_up("the pod is gone") : collected();
     }
-    const bool follows = log_call_.active() && log_pod_ == pod_->name;
-    take_log_of_pod();
-    log_tries_ = 0;
-    log_bytes_before_ = 0;
-    // A pod that is gone has no log any more: what was followed is all there is. Of one that is there it is read to its
-    // end, unless its beginning may be gone.
-    const bool readable = !pod_gone_ && !job_gone_;
-    after(look_timer_, runtime_.options_.log_look, &Attempt::log_is_late);
-    if (follows && (!readable || output_.seen() > kKeptByNode)) return;
-    if (!readable) return log_end_ == output_.seen() ? collected() : log_broken("the pod is gone");
-    log_call_ = {};
-    read_log(false);
+    log_.finish(pod_->name, !pod_gone_ && !job_gone_);
 }
 
-// Its output may be long, but must go on coming.
-void KubernetesRuntime::Attempt::log_is_late() {
-    if (stage_ != Stage::kCollect) return;
-    const bool goes_on = log_bytes_ != log_bytes_before_ && ++log_looks_ <= kMostLogLooks;
-    log_bytes_before_ = log_bytes_;
-    if (!goes_on)
-        return log_broken("it does not end " + seconds_text(runtime_.options_.log_look * (log_looks_ + 1)) +
-                          " s after the pod");
-    after(look_timer_, runtime_.options_.log_look, &Attempt::log_is_late);
+void KubernetesRuntime::Attempt::output_incomplete(std::string why) {
+    report_.attempt.metadata["output_incomplete"] = "true";
+    say(std::move(why));
 }
 
 void KubernetesRuntime::Attempt::collected() {
     if (stage_ != Stage::kCollect) return;
-    log_timer_.cancel();
-    look_timer_.cancel();
-    log_call_ = {};
+    log_.stop();
     note_stage("logs");
     output_.finish();
     decide();
@@ -899,10 +809,11 @@ void KubernetesRuntime::Attempt::finish() {
     if (stage_ == Stage::kEnded) return;
     stage_ = Stage::kEnded;
     for (asio::steady_timer* timer :
-         {&step_timer_, &limit_timer_, &wait_timer_, &place_timer_, &look_timer_, &log_timer_, &patience_timer_})
+         {&step_timer_, &limit_timer_, &wait_timer_, &place_timer_, &look_timer_, &patience_timer_})
         timer->cancel();
-    for (http::ServiceHandle* call : {&call_, &look_call_, &pods_call_, &log_call_})
+    for (http::ServiceHandle* call : {&call_, &look_call_, &pods_call_})
         *call = {};
+    log_.stop();
     if (listens_) runtime_.watch_.leave(name_, *this);
     listens_ = false;
     // What the cluster says may hold words of the command.

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "runtimes/kubernetes.h"
+#include "runtimes/kubernetes_log.h"
 #include "runtimes/task_output.h"
 
 namespace wa {
@@ -58,6 +59,7 @@ private:
     void job_missed() override;
     void pod_seen(const kubernetes::PodState& pod) override;
     void pod_gone(const kubernetes::PodState& pod) override;
+    void lose_pod();
     void watch_lost(const Error& why) override;
     void watch_back() override;
     // run
@@ -82,17 +84,9 @@ private:
     void stop_pod();
     void stop_is_late();
     void stop_before_start();
-    // output
-    void take_log_of_pod();
-    void read_log(bool follow);
-    [[nodiscard]] bool take_log(std::string_view bytes);
-    void resume_log();
-    void log_ended(const Reply<Nothing>& reply);
-    void read_log_again();
-    void log_broken(std::string why);
-    void log_is_late();
     // the end
     void ended();
+    void output_incomplete(std::string why);
     void collected();
     void decide();
     void leave_job();
@@ -124,6 +118,7 @@ private:
     kubernetes::JobTask task_;
     std::string work_;  // what this ticket asks for, as a hash: a Job of other work is not taken for it
     TaskOutput output_;
+    kubernetes::PodLog log_;
 
     std::string name_;
     bool listens_ = false;
@@ -156,16 +151,6 @@ private:
     bool contact_lost_ = false;
     int tries_ = 0;
 
-    std::string log_pod_;  // whose log is read
-    bool log_complete_ = false;
-    std::optional<std::uint64_t> log_end_;  // what was seen when the stream of it ended by itself
-    bool log_refused_ = false;
-    std::string log_lacks_;  // what the node says in place of a log
-    int log_tries_ = 0;
-    std::uint64_t log_bytes_ = 0;  // of this reading
-    std::uint64_t log_bytes_before_ = 0;
-    int log_looks_ = 0;
-
     MonoTime stage_began_{};
     RuntimeReport report_;
     boost::asio::steady_timer step_timer_;
@@ -173,12 +158,10 @@ private:
     boost::asio::steady_timer wait_timer_;   // for a start
     boost::asio::steady_timer place_timer_;  // for a node, or for a pod to be made
     boost::asio::steady_timer look_timer_;
-    boost::asio::steady_timer log_timer_;
     boost::asio::steady_timer patience_timer_;
     http::ServiceHandle call_;
     http::ServiceHandle look_call_;
     http::ServiceHandle pods_call_;
-    http::ServiceHandle log_call_;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
