@@ -31,13 +31,7 @@ constexpr std::size_t kMostLines = 100;  // of logs of ours
 constexpr int kMostConflicts = 20;
 constexpr int kKilled = 128 + SIGKILL;
 constexpr int kTerminated = 128 + SIGTERM;
-constexpr int kMostLogTries = 5;
-constexpr int kMostLogLooks = 12;
-constexpr Duration kLogLook = seconds(5);      // an ended container's output must go on at least so often
-constexpr Duration kFollowedLog = seconds(1);  // one that is followed ends with it
 constexpr Duration kRemoveLimit = seconds(5);
-// What the engine keeps of the output (docker_task.cpp: LogConfig); beyond it the beginning of a log may be gone.
-constexpr std::uint64_t kKeptByEngine = 8ULL << 20U;
 
 std::string yes_no(bool value) {
     return value ? "true" : "false";
@@ -78,12 +72,15 @@ DockerRuntime::Attempt::Attempt(DockerRuntime& runtime, const AttemptContext& co
       listener_(listener),
       ticket_id_(context_.ticket->ticket_id),
       began_(runtime.clock_.now()),
+      log_(runtime.loop_, api_, output_, ticket_id_, runtime.options_.first_wait,
+           {.say = [this](std::string line) { say(std::move(line)); },
+            .incomplete = [this](std::string why) { output_incomplete(std::move(why)); },
+            .over = [this] { collected(); }}),
       stage_began_(began_),
       step_timer_(runtime.loop_),
       limit_timer_(runtime.loop_),
       look_timer_(runtime.loop_),
-      log_timer_(runtime.loop_),
-      drain_timer_(runtime.loop_) {
+      remove_timer_(runtime.loop_) {
     keeper_.attach(ticket_id_);
 }
 
@@ -408,8 +405,7 @@ void DockerRuntime::Attempt::arm_limit() {
     Duration own = runtime_.options_.timeout;
     if (task_.timeout) own = std::min<Duration>(own, *task_.timeout);
     std::optional<EarlierRun> earlier;
-    if (adopted_)
-        earlier = earlier_run(label_of(detail_->labels, work_labels::kDeadline), detail_->started_at);
+    if (adopted_) earlier = earlier_run(label_of(detail_->labels, work_labels::kDeadline), detail_->started_at);
     const RunLimit limit = run_limit(own, context_, earlier, runtime_.clock_);
     limit_ = limit.total;
     if (limit.before_engine) after(limit_timer_, limit.left, &Attempt::time_is_over);
@@ -426,7 +422,7 @@ void DockerRuntime::Attempt::follow() {
     stage_ = Stage::kRun;
     if (limit_ == Duration::zero()) arm_limit();
     wait_call_ = api_.wait(id_, ticket_id_, [this](const Reply<docker::WaitAnswer>& reply) { waited(reply); });
-    if (!log_call_.active() && !log_complete_ && !log_refused_) read_log(true);
+    log_.follow(id_);
     after(look_timer_, runtime_.options_.second_look, &Attempt::second_look);
 }
 
@@ -492,11 +488,8 @@ void DockerRuntime::Attempt::at(const ContainerDetail& detail) {
             start_failure_.reset();
             if (stopping) return call_.active() ? void() : begin_stop();
             if (stage_ != Stage::kRun) stage_began_ = runtime_.clock_.now();
-            // Its output ended, and it did not: the log is read again.
-            if (std::exchange(log_complete_, false)) log_call_ = {};
             if (stage_ != Stage::kRun || !wait_call_.active()) return follow();
-            if (!log_call_.active() && !log_refused_) read_log(true);
-            return;
+            return log_.follow(id_);
         case ContainerState::kEnded:
             // Whether it ended by itself is what the answer to the stop says; it comes now.
             if (stage_ == Stage::kStop && call_.active()) return;
@@ -510,7 +503,7 @@ void DockerRuntime::Attempt::vanished() {
     gone.id = id_;
     gone.state = ContainerState::kEnded;
     if (wait_answer_) gone.exit_code = wait_answer_->exit_code;
-    log_refused_ = true;  // nobody has it any more
+    log_.is_gone();
     ended(gone);
 }
 
@@ -575,87 +568,6 @@ void DockerRuntime::Attempt::stop_before_start() {
     refuse(stop_error(stopped_.value_or(StopReason::kTimeout), std::string(kOrigin)));
 }
 
-// ---- output
-
-void DockerRuntime::Attempt::read_log(bool follow) {
-    frames_ = {};
-    output_.read_again();
-    if (output_.seen() > kKeptByEngine) {
-        report_.attempt.metadata["output_incomplete"] = "true";
-        say("the output was read again after a lost connection; some of it may be missing or repeated");
-    }
-    http::StreamReader reader;
-    const auto refused = std::make_shared<std::string>();
-    const auto good = std::make_shared<bool>(true);
-    reader.head = [good](const http::Response& head) { *good = head.status == 200; };
-    reader.chunk = [this, good, refused](std::string_view bytes) {
-        constexpr std::size_t kShown = 1024;
-        if (*good) return take_log(bytes);
-        *refused += bytes.substr(0, kShown - std::min(kShown, refused->size()));
-        return true;
-    };
-    log_call_ = api_.logs(id_, follow, ticket_id_, std::move(reader), [this, refused](Reply<Nothing> reply) {
-        if (!reply && !refused->empty()) reply.error().error.message = docker::refusal_text(*refused);
-        log_ended(reply);
-    });
-}
-
-bool DockerRuntime::Attempt::take_log(std::string_view bytes) {
-    log_bytes_ += bytes.size();
-    bool keeps_up = true;
-    const auto good = frames_.feed(
-        bytes, [&](TaskLogStream stream, std::string_view payload) { keeps_up &= take_output(stream, payload); });
-    if (!good) {
-        log_broken(good.error().message);
-        return true;
-    }
-    if (keeps_up) return true;
-    constexpr Duration kBreath = milliseconds(20);
-    after(log_timer_, kBreath, &Attempt::resume_log);
-    return false;
-}
-
-void DockerRuntime::Attempt::resume_log() {
-    log_call_.resume();
-}
-
-// False: the log of the task lags behind.
-bool DockerRuntime::Attempt::take_output(TaskLogStream stream, std::string_view bytes) {
-    if (stream == TaskLogStream::kWorker) {
-        say("the engine says in the log: " + clip(lossy_utf8(bytes.substr(0, kShownLineBytes), kShownLineBytes), 200));
-        return true;
-    }
-    return output_.take(stream, bytes);
-}
-
-void DockerRuntime::Attempt::log_ended(const Reply<Nothing>& reply) {
-    if (reply && frames_.complete()) {
-        log_complete_ = true;
-        if (stage_ == Stage::kCollect) read_log_to_the_end();
-        return;
-    }
-    if (!reply && !reply.error().passing()) return log_broken(reply.error().error.message);
-    // Broken off. While the container runs that is tried again for ever, after its end a few times.
-    if (stage_ == Stage::kCollect && ++log_tries_ > kMostLogTries)
-        return log_broken(reply ? std::string("it ends in the middle") : reply.error().error.message);
-    after(log_timer_, growing_wait(1 + log_tries_), &Attempt::read_log_again);
-}
-
-void DockerRuntime::Attempt::read_log_again() {
-    if (log_call_.active() || log_complete_ || log_refused_) return;
-    if (stage_ == Stage::kRun || stage_ == Stage::kStop) read_log(true);
-    if (stage_ == Stage::kCollect) read_log_to_the_end();
-}
-
-void DockerRuntime::Attempt::log_broken(std::string why) {
-    if (std::exchange(log_refused_, true)) return;
-    report_.attempt.metadata["output_incomplete"] = "true";
-    say("its output cannot be read to the end: " + std::move(why));
-    log_call_ = {};
-    log_timer_.cancel();
-    if (stage_ == Stage::kCollect) after(drain_timer_, Duration::zero(), &Attempt::collected);
-}
-
 // ---- the end
 
 void DockerRuntime::Attempt::ended(const ContainerDetail& detail) {
@@ -667,48 +579,16 @@ void DockerRuntime::Attempt::ended(const ContainerDetail& detail) {
     wait_call_ = {};
     call_ = {};
     note_stage("run");
-    collect();
+    log_.finish(id_);
 }
 
-void DockerRuntime::Attempt::collect() {
-    if (log_refused_) return collected();
-    log_bytes_before_ = log_bytes_;
-    const bool follows = log_call_.active() && !log_complete_;
-    after(drain_timer_, follows ? kFollowedLog : kLogLook, &Attempt::look_at_log);
-    if (!follows) read_log_to_the_end();
-}
-
-// A log that is followed may lack what was printed last: engines close it when the container ends, not when its output
-// does. So it is read once more now, unless the engine may have dropped its beginning: then nobody can tell whether the
-// one that was followed was whole (engines lose and repeat parts of it when they begin another file).
-void DockerRuntime::Attempt::read_log_to_the_end() {
-    if (log_complete_ && log_is_final_) return collected();
-    if (log_complete_ && output_.seen() > kKeptByEngine) {
-        if (report_.attempt.metadata.try_emplace("output_incomplete", "true").second)
-            say("it printed more than the engine keeps: some of it, also of its end, may be missing or repeated");
-        return collected();
-    }
-    log_is_final_ = true;
-    log_complete_ = false;
-    read_log(false);
-}
-
-// Its output may be long, but must go on coming.
-void DockerRuntime::Attempt::look_at_log() {
-    if (stage_ != Stage::kCollect) return;
-    const bool goes_on = log_bytes_ != log_bytes_before_ && ++log_looks_ <= kMostLogLooks;
-    log_bytes_before_ = log_bytes_;
-    if (!goes_on && log_is_final_)
-        return log_broken("it does not end " + seconds_text(kLogLook * (log_looks_ + 1)) + " s after the container");
-    after(drain_timer_, kLogLook, &Attempt::look_at_log);
-    if (!goes_on) read_log_to_the_end();
+void DockerRuntime::Attempt::output_incomplete(std::string why) {
+    report_.attempt.metadata["output_incomplete"] = "true";
+    say(std::move(why));
 }
 
 void DockerRuntime::Attempt::collected() {
     if (stage_ != Stage::kCollect) return;
-    drain_timer_.cancel();
-    log_timer_.cancel();
-    log_call_ = {};
     note_stage("logs");
     output_.finish();
     if (may_have_been_killed()) return ask_who_killed_it();
@@ -754,7 +634,7 @@ void DockerRuntime::Attempt::remove() {
         keeper_.remove_when_settled(std::move(container));
         return finish();
     }
-    after(drain_timer_, kRemoveLimit, &Attempt::removal_is_late);
+    after(remove_timer_, kRemoveLimit, &Attempt::removal_is_late);
     call_ = api_.remove(id_, [this](const Reply<Nothing>& reply) {
         if (!reply) return removal_is_late();
         keeper_.forget_note(ticket_id_);
@@ -864,10 +744,11 @@ void DockerRuntime::Attempt::end_unknown(Error why) {
 void DockerRuntime::Attempt::finish() {
     if (stage_ == Stage::kEnded) return;
     stage_ = Stage::kEnded;
-    for (asio::steady_timer* timer : {&step_timer_, &limit_timer_, &look_timer_, &log_timer_, &drain_timer_})
+    for (asio::steady_timer* timer : {&step_timer_, &limit_timer_, &look_timer_, &remove_timer_})
         timer->cancel();
-    for (http::Call* call : {&call_, &wait_call_, &look_call_, &log_call_})
+    for (http::Call* call : {&call_, &wait_call_, &look_call_})
         *call = {};
+    log_.stop();
     // What the engine says may hold words of the command.
     if (report_.attempt.error) report_.attempt.error->message = output_.masked(report_.attempt.error->message);
     describe();

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "runtimes/docker.h"
-#include "runtimes/docker_frames.h"
+#include "runtimes/docker_log.h"
 #include "runtimes/task_output.h"
 
 namespace wa {
@@ -71,19 +71,9 @@ private:
     void begin_stop();
     void kill();
     void stop_before_start();
-    // output
-    void read_log(bool follow);
-    [[nodiscard]] bool take_log(std::string_view bytes);
-    void resume_log();
-    [[nodiscard]] bool take_output(TaskLogStream stream, std::string_view bytes);
-    void log_ended(const Reply<Nothing>& reply);
-    void read_log_again();
-    void log_broken(std::string why);
-    void look_at_log();
     // the end
     void ended(const docker::ContainerDetail& detail);
-    void collect();
-    void read_log_to_the_end();
+    void output_incomplete(std::string why);
     void collected();
     [[nodiscard]] bool may_have_been_killed() const;
     void ask_who_killed_it();
@@ -120,6 +110,7 @@ private:
     docker::Task task_;
     std::string work_;  // what this ticket asks for, as a hash: a container of other work is not taken for it
     TaskOutput output_;
+    docker::ContainerLog log_;
 
     std::string name_;
     std::string id_;
@@ -147,26 +138,15 @@ private:
     int tries_ = 0;
     int waits_failed_ = 0;
 
-    docker::LogFrames frames_;
-    bool log_complete_ = false;
-    bool log_refused_ = false;
-    bool log_is_final_ = false;  // read after the end
-    int log_tries_ = 0;
-    std::uint64_t log_bytes_ = 0;         // of all that was read
-    std::uint64_t log_bytes_before_ = 0;  // when it was last looked
-    int log_looks_ = 0;
-
     MonoTime stage_began_{};
     RuntimeReport report_;
     boost::asio::steady_timer step_timer_;
     boost::asio::steady_timer limit_timer_;
     boost::asio::steady_timer look_timer_;
-    boost::asio::steady_timer log_timer_;
-    boost::asio::steady_timer drain_timer_;
+    boost::asio::steady_timer remove_timer_;
     http::Call call_;
     http::Call wait_call_;
     http::Call look_call_;
-    http::Call log_call_;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
