@@ -363,6 +363,21 @@ class Cases:
         self.nothing_left()
     case_a_killed_worker_reports_what_ended_meanwhile.needs = "adoption", "command"
 
+    def case_time_before_a_kill_counts(self):
+        worker = self.worker()
+        ticket_id = self.submit(worker, self.backend.ticket("exec sleep 600", sla={"timeout_ms": 12000, "max_retries": 0}))
+        self.wait_running()
+        worker.kill()
+        time.sleep(12)
+        worker.start()
+        back = time.monotonic()
+        ticket = self.ended(worker, ticket_id)
+        self.assertLess(time.monotonic() - back, 10, "its time began anew")
+        self.assert_failed(ticket, "timed out after 1[0-9]")
+        self.assertEqual(self.facts(ticket)["adopted"], "true")
+        self.nothing_left()
+    case_time_before_a_kill_counts.needs = "adoption", "command"
+
     def case_what_was_cancelled_meanwhile_is_swept(self):
         worker = self.worker()
         ticket_id = self.submit(worker, self.backend.ticket("exec sleep 600"))
