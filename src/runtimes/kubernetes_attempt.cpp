@@ -32,8 +32,8 @@ constexpr std::size_t kMostLines = 100;  // of logs of ours
 constexpr std::size_t kWorkDigits = 40;
 constexpr std::size_t kMaxBody = 1U << 20U;
 constexpr int kMostConflicts = 20;
-constexpr Duration kCause = seconds(1);             // after which the Job is asked why its pod was ended
-constexpr Duration kGuardMargin = seconds(30);      // of the cluster's own deadline, beyond ours
+constexpr Duration kCause = seconds(1);         // after which the Job is asked why its pod was ended
+constexpr Duration kGuardMargin = seconds(30);  // of the cluster's own deadline, beyond ours
 
 std::string yes_no(bool value) {
     return value ? "true" : "false";
@@ -721,6 +721,17 @@ void KubernetesRuntime::Attempt::collected() {
     decide();
 }
 
+// In the cluster's words where it has some.
+std::string KubernetesRuntime::Attempt::waited_for() const {
+    if (ran_) return {};
+    if (!waiting_.empty()) return waiting_;
+    if (job_->suspended) return "its Job is suspended";
+    if (!pod_) return "no pod was made for it";
+    if (pod_->node.empty()) return "no node has taken its pod";
+    const std::string why = joined(pod_->waiting_reason, pod_->waiting_message);
+    return "its pod waits on " + pod_->node + (why.empty() ? "" : ": " + why);
+}
+
 void KubernetesRuntime::Attempt::decide() {
     const JobEnd end{.job = *job_,
                      .pod = pod_ ? &*pod_ : nullptr,
@@ -728,6 +739,7 @@ void KubernetesRuntime::Attempt::decide() {
                      .job_gone = job_gone_,
                      .pod_gone = pod_gone_,
                      .ran = ran_,
+                     .waited_for = waited_for(),
                      .stopped = stopped_,
                      .over_time = over_time_,
                      .hopeless = hopeless_,

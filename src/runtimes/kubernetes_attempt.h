@@ -88,6 +88,7 @@ private:
     void ended();
     void output_incomplete(std::string why);
     void collected();
+    [[nodiscard]] std::string waited_for() const;
     void decide();
     void leave_job();
     void describe();

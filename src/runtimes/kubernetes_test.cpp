@@ -350,6 +350,19 @@ TEST_F(KubernetesTest, AWaitThatPassedBeginsAnew) {
     EXPECT_THAT(why(), HasSubstr("context deadline exceeded"));
 }
 
+TEST_F(KubernetesTest, ATimeThatIsOverBeforeItStartsSaysWhatItWaitedFor) {
+    cluster.starts = false;
+    start();
+    ASSERT_TRUE(run_until(loop, [this] { return cluster.pods_made > 0; }));
+    run_for(loop, 50ms);
+    attempt->stop(StopReason::kTimeout, 1s);
+    finish();
+    EXPECT_EQ(code(), ErrorCode::kTimeout);
+    EXPECT_THAT(why(), HasSubstr("it had not started: its pod waits on "));
+    EXPECT_THAT(why(), HasSubstr("ContainerCreating"));
+    EXPECT_TRUE(all_gone());
+}
+
 TEST_F(KubernetesTest, APodThatNoNodeTakesIsGivenUp) {
     options.schedule_timeout = 100ms;
     cluster.schedules = false;

@@ -25,12 +25,20 @@ bool is_ended_by_others(const PodState& pod) {
     return (pod.deleting || !pod.reason.empty()) && (pod.exit_code != 0 || pod.failed);
 }
 
+// Time that was over before anything ran is mostly not the task's fault: then what it waited for is said.
+Error with_cause(Error error, const JobEnd& end) {
+    const bool of_time = error.code == ErrorCode::kTimeout || error.code == ErrorCode::kDeadlineExceeded;
+    if (of_time && !end.ran && !end.waited_for.empty()) error.message += "; it had not started: " + end.waited_for;
+    return error;
+}
+
 Error verdict_of_stopped(const JobEnd& end) {
     if (end.over_time && !end.stopped) {
-        return make(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kLimit,
-                    "timed out after " + seconds_text(end.limit) + " s");
+        return with_cause(make(ErrorCode::kTimeout, Retry::kAfterBackoff, Fault::kLimit,
+                               "timed out after " + seconds_text(end.limit) + " s"),
+                          end);
     }
-    if (end.stopped) return stop_error(*end.stopped, std::string(kOrigin));
+    if (end.stopped) return with_cause(stop_error(*end.stopped, std::string(kOrigin)), end);
     if (!end.ran) return *end.hopeless;
     return interrupted("it was given up just as it started: " + end.hopeless->message);
 }

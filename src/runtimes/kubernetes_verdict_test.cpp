@@ -100,6 +100,24 @@ TEST_F(KubernetesVerdict, GivenUpBeforeItStarted) {
     EXPECT_TRUE(refused().retryable()) << "it did start, just then";
 }
 
+TEST_F(KubernetesVerdict, TimeThatWasOverBeforeItStartedHasACause) {
+    job.complete = false;
+    has_pod = false;
+    JobEnd never = end();
+    never.ran = false;
+    never.waited_for = "ErrImagePull: no such image";
+    never.stopped = StopReason::kTimeout;
+    EXPECT_EQ(verdict(never, "")->message,
+              "the attempt's time was over; it had not started: ErrImagePull: no such image");
+    never.stopped = StopReason::kCancelled;
+    EXPECT_EQ(verdict(never, "")->message, "cancelled");
+    never.stopped.reset();
+    never.over_time = true;
+    EXPECT_EQ(verdict(never, "")->message, "timed out after 3.000 s; it had not started: ErrImagePull: no such image");
+    never.ran = true;
+    EXPECT_EQ(verdict(never, "")->message, "timed out after 3.000 s");
+}
+
 TEST_F(KubernetesVerdict, WhatSomebodyElseEnded) {
     job.complete = false;
     exits(143);
