@@ -245,7 +245,8 @@ void DockerRuntime::Attempt::pull() {
     stage_ = Stage::kPull;
     stage_began_ = runtime_.clock_.now();
     Duration limit = runtime_.options_.pull_timeout;
-    if (context_.deadline != MonoTime{}) limit = std::min(limit, context_.deadline - runtime_.clock_.now());
+    if (context_.deadline != MonoTime{} && context_.deadline - runtime_.clock_.now() < limit)
+        limit = context_.deadline - runtime_.clock_.now() + seconds(1);  // the engine of tickets stops it first
     say("pulls " + task_.image.text);
     call_ = api_.pull(task_.image, runtime_.options_.auth.header_for(task_.image.registry),
                       std::max<Duration>(limit, milliseconds(1)), ticket_id_,
@@ -526,7 +527,7 @@ void DockerRuntime::Attempt::stop(StopReason reason, Duration grace) {
             step_timer_.cancel();
             return stop_before_start();
         case Stage::kPull:
-            call_ = {};  // the engine gives the pull up with it
+            call_ = {};  // the container engine gives the pull up with it
             return stop_before_start();
         case Stage::kCreate:
         case Stage::kStart: return;  // its answer decides what there is to stop
@@ -565,7 +566,10 @@ void DockerRuntime::Attempt::kill() {
 
 // Nothing of the work can have happened.
 void DockerRuntime::Attempt::stop_before_start() {
-    refuse(stop_error(stopped_.value_or(StopReason::kTimeout), std::string(kOrigin)));
+    Error why = stop_error(stopped_.value_or(StopReason::kTimeout), std::string(kOrigin));
+    const bool of_time = why.code == ErrorCode::kTimeout || why.code == ErrorCode::kDeadlineExceeded;
+    if (of_time && stage_ == Stage::kPull) why.message += "; the image " + task_.image.text + " was still being pulled";
+    refuse(std::move(why));
 }
 
 // ---- the end

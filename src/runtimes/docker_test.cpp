@@ -328,6 +328,17 @@ TEST_F(DockerTest, StoppedAtAnyStageNothingIsLeft) {
     }
 }
 
+TEST_F(DockerTest, ATimeThatIsOverDuringThePullSaysSo) {
+    engine.has_image = false;
+    engine.misbehave["pull"] = {1, {.then = Reaction::Then::kHold}};
+    start();
+    ASSERT_TRUE(run_until(loop, [this] { return engine.calls["pull"] > 0; }));
+    attempt->stop(StopReason::kTimeout, 1s);
+    EXPECT_EQ(finish().error->code, ErrorCode::kTimeout);
+    EXPECT_EQ(report.attempt.error->message, "the attempt's time was over; the image busybox:1 was still being pulled");
+    EXPECT_FALSE(report.work_began);
+}
+
 TEST_F(DockerTest, ATimeoutStopsAndRemoves) {
     engine.runs_on = true;
     ticket.parameters["timeout_seconds"] = 0.2;
