@@ -276,27 +276,42 @@ class Service:
 
 
 def follow_topic(servers, topic, service, loop, stopping):
-    """Stores what comes on the tickets topic, in a thread of its own."""
-    import avro_schemas
-    from confluent_kafka import Consumer
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": f"execution-ticket-service-{uuid.uuid4()}", "log_level": 0,
-                         "auto.offset.reset": "earliest", "enable.auto.commit": False, "isolation.level": "read_committed",
-                         "topic.metadata.refresh.interval.ms": 2000})
-    consumer.subscribe([topic])
+    """Stores what comes on the tickets topic, in a thread of its own. A client that was told that there are no brokers, as by one
+    that shuts down, may never find them again: after trouble that is not over soon another one reads from the beginning."""
+    import confluent_kafka
+    trouble = []
+
+    def follower():
+        made = confluent_kafka.Consumer({
+            "bootstrap.servers": servers, "group.id": f"execution-ticket-service-{uuid.uuid4()}", "log_level": 0,
+            "auto.offset.reset": "earliest", "enable.auto.commit": False, "isolation.level": "read_committed",
+            "topic.metadata.refresh.interval.ms": 2000, "error_cb": lambda _: trouble.append(time.monotonic())})
+        made.subscribe([topic])
+        return made
+    consumer = follower()
     while not stopping.is_set():
-        tickets = []
-        for message in consumer.consume(500, 0.2):
-            if message.error():
-                continue
-            try:
-                ticket = avro_schemas.decode_ticket(message.value())
-                if isinstance(ticket["ticket_id"], str):
-                    tickets.append(ticket)
-            except Exception:  # whatever is no ticket: the real one skips it too
-                continue
+        messages = consumer.consume(500, 0.2)
+        tickets = [ticket for ticket in map(read_ticket, messages) if ticket]
         if tickets:
             loop.call_soon_threadsafe(lambda batch=tickets: [service.store(ticket) for ticket in batch])
+            trouble.clear()
+        elif trouble and time.monotonic() - trouble[0] > 5:
+            consumer.close()
+            trouble.clear()
+            consumer = follower()
     consumer.close()
+
+
+def read_ticket(message):
+    """None for whatever is no ticket: the real one skips it too."""
+    import avro_schemas
+    if message.error():
+        return None
+    try:
+        ticket = avro_schemas.decode_ticket(message.value())
+        return ticket if isinstance(ticket["ticket_id"], str) else None
+    except Exception:
+        return None
 
 
 def publisher(servers, topic):
