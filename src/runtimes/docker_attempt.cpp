@@ -160,7 +160,6 @@ void DockerRuntime::Attempt::begin() {
 }
 
 void DockerRuntime::Attempt::negotiate() {
-    if (stopped_ && !held_) return stop_before_start();
     call_ = api_.version(runtime_.options_.probe_limit, [this](const Reply<docker::EngineVersion>& reply) {
         if (!reply) return look_failed(reply.error());
         look();
@@ -522,10 +521,9 @@ void DockerRuntime::Attempt::stop(StopReason reason, Duration grace) {
     if (!stopped_) stopped_ = reason;
     switch (stage_) {
         case Stage::kLook:
-            if (held_ || !id_.empty()) return;  // what is found is stopped then
-            call_ = {};
-            step_timer_.cancel();
-            return stop_before_start();
+            // What is found is stopped then: another worker may have begun it.
+            if (held_ || !id_.empty()) return;
+            return after(limit_timer_, until - runtime_.clock_.now(), &Attempt::look_is_late);
         case Stage::kPull:
             call_ = {};  // the container engine gives the pull up with it
             return stop_before_start();
@@ -539,6 +537,15 @@ void DockerRuntime::Attempt::stop(StopReason reason, Duration grace) {
         case Stage::kRemove:
         case Stage::kEnded: return;
     }
+}
+
+// Nobody says what there is, and the time for it is over.
+void DockerRuntime::Attempt::look_is_late() {
+    if (stage_ != Stage::kLook || held_ || !id_.empty()) return;
+    call_ = {};
+    step_timer_.cancel();
+    say("stopped before it was known whether an earlier attempt has left a container");
+    stop_before_start();
 }
 
 void DockerRuntime::Attempt::begin_stop() {

@@ -68,6 +68,7 @@ private:
     void arm_limit();
     void time_is_over();
     // stop
+    void look_is_late();
     void begin_stop();
     void kill();
     void stop_before_start();

@@ -307,6 +307,31 @@ TEST_F(DockerTest, ANameInUseBySomebodyElseIsSaid) {
     EXPECT_EQ(engine.containers.size(), 1U);
 }
 
+TEST_F(DockerTest, StoppedWhileItIsLookedForWhatAnotherWorkerBeganIsStopped) {
+    engine.runs_on = true;
+    start(1);
+    EXPECT_TRUE(run_until(loop, [this] { return engine.calls["wait"] > 0; }));
+    crash();
+    std::filesystem::remove_all(options.keeper.notes_folder);  // this one is elsewhere
+    options.keeper.worker = "worker-b";
+    static_cast<void>(runtime());
+    start(1);
+    attempt->stop(StopReason::kCancelled, 1s);
+    EXPECT_EQ(finish().error->code, ErrorCode::kCancelled);
+    EXPECT_TRUE(run_until(loop, [this] { return engine.containers.empty(); }, 1s)) << "it runs on";
+}
+
+TEST_F(DockerTest, StoppedWhileTheEngineDoesNotSayWhatItHas) {
+    static_cast<void>(runtime());
+    engine.misbehave["list"] = {0, {.then = Reaction::Then::kHold}};
+    start(1);
+    const MonoTime began = clock.now();
+    attempt->stop(StopReason::kCancelled, 200ms);
+    EXPECT_EQ(finish().error->code, ErrorCode::kCancelled);
+    EXPECT_LT(clock.now() - began, 1500ms) << "the grace is over";
+    EXPECT_EQ(engine.made, 0);
+}
+
 TEST_F(DockerTest, StoppedAtAnyStageNothingIsLeft) {
     for (const std::string stage : {"list", "pull", "create", "start", "wait"}) {
         SCOPED_TRACE(stage);

@@ -156,7 +156,6 @@ void KubernetesRuntime::Attempt::begin() {
 }
 
 void KubernetesRuntime::Attempt::look() {
-    if (stopped_ && !held_) return stop_before_start();
     const std::string selector =
         kubernetes::domain_selector(runtime_.options_.keeper.domain) + "," +
         kubernetes::selector_text({{std::string(work_labels::kTicket), kubernetes::label_value(ticket_id_)}});
@@ -633,10 +632,10 @@ void KubernetesRuntime::Attempt::stop(StopReason reason, Duration grace) {
     if (!stopped_) stopped_ = reason;
     switch (stage_) {
         case Stage::kLook:
-            if (held_ || job_) return;  // what is found is stopped then
-            call_ = {};
-            step_timer_.cancel();
-            return stop_before_start();
+            // What is found is stopped then: another worker may have begun it.
+            if (held_ || job_) return;
+            after(limit_timer_, until - runtime_.clock_.now(), &Attempt::look_is_late);
+            return;
         case Stage::kCreate: return;  // its answer decides what there is to stop
         case Stage::kPending:
         case Stage::kRun: return begin_stop();
@@ -649,6 +648,15 @@ void KubernetesRuntime::Attempt::stop(StopReason reason, Duration grace) {
         case Stage::kCollect:
         case Stage::kEnded: return;
     }
+}
+
+// Nobody says what there is, and the time for it is over.
+void KubernetesRuntime::Attempt::look_is_late() {
+    if (stage_ != Stage::kLook || held_ || job_) return;
+    call_ = {};
+    step_timer_.cancel();
+    say("stopped before it was known whether an earlier attempt has left a Job");
+    stop_before_start();
 }
 
 // The Job first, so that no other pod is made; it stays until its pods are gone.

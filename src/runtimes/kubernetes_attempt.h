@@ -80,6 +80,7 @@ private:
     void schedule_is_late();
     void events_told(const Reply<std::vector<std::string>>& reply);
     // stop
+    void look_is_late();
     void begin_stop();
     void stop_pod();
     void stop_is_late();

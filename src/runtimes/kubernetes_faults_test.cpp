@@ -103,6 +103,31 @@ TEST_F(KubernetesFaultsTest, AnotherWorkersJobIsAdoptedAndRelabelled) {
     EXPECT_EQ(cluster.jobs.size(), 1U);
 }
 
+TEST_F(KubernetesFaultsTest, StoppedWhileItIsLookedForWhatAnotherWorkerBeganIsStopped) {
+    start_running();
+    crash();
+    std::filesystem::remove_all(options.keeper.notes_folder);
+    options.keeper.worker = "worker-b";
+    static_cast<void>(runtime());
+    start(1);
+    attempt->stop(StopReason::kCancelled, 1s);
+    finish();
+    EXPECT_EQ(code(), ErrorCode::kCancelled);
+    EXPECT_TRUE(run_until(loop, [this] { return cluster.jobs.empty(); }, 1s)) << "it runs on";
+}
+
+TEST_F(KubernetesFaultsTest, StoppedWhileTheClusterDoesNotSayWhatItHas) {
+    static_cast<void>(runtime());
+    cluster.silent = true;
+    start(1);
+    const MonoTime began = clock.now();
+    attempt->stop(StopReason::kCancelled, 200ms);
+    finish();
+    EXPECT_EQ(code(), ErrorCode::kCancelled);
+    EXPECT_LT(clock.now() - began, 1500ms) << "the grace is over";
+    EXPECT_EQ(cluster.made, 0);
+}
+
 TEST_F(KubernetesFaultsTest, WhatIsStoppedWhileItIsAdoptedIsStopped) {
     start_running();
     crash();
