@@ -42,12 +42,19 @@ private:
 class SettledWatch final : public FlowObserver {
 public:
     explicit SettledWatch(const std::vector<Runtime*>& runtimes) : runtimes_(runtimes) {}
-    void ticket_settled(const TicketView& ticket, const Settlement&) override {
+    void ticket_settled(const TicketView& ticket, const Settlement& settlement) override {
+        const bool untried = ticket.attempt == 0 && settlement.kind == SettlementKind::kResult && ended_it(settlement);
         for (Runtime* runtime : runtimes_)
-            runtime->ticket_settled(ticket.ticket_id);
+            runtime->ticket_settled(ticket.ticket_id, untried);
     }
 
 private:
+    // Others end for reasons that they would have had before any attempt.
+    static bool ended_it(const Settlement& settlement) {
+        return settlement.outcome == Outcome::kCancelled || settlement.outcome == Outcome::kPreempted ||
+               settlement.outcome == Outcome::kDeadlineExceeded;
+    }
+
     const std::vector<Runtime*>& runtimes_;
 };
 

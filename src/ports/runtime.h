@@ -59,8 +59,9 @@ public:
     // Something of an earlier attempt at this ticket may still be here, even if the back-end cannot be asked now: then
     // no other runtime may take the ticket, and start() begins with a look.
     [[nodiscard]] virtual bool may_hold(const Ticket&) const { return false; }
-    // The ticket's result is committed: what was kept for it may go.
-    virtual void ticket_settled(std::string_view /*ticket_id*/) {}
+    // The ticket's result is committed: what was kept for it may go. `untried`: it was ended (cancelled, out of time)
+    // before this process began an attempt; what another worker may have begun for it has to go, too.
+    virtual void ticket_settled(std::string_view /*ticket_id*/, bool /*untried*/) {}
     // Never null, never throws.
     [[nodiscard]] virtual std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                                 RuntimeListener& listener) = 0;

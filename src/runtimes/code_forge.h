@@ -69,7 +69,7 @@ public:
     [[nodiscard]] bool has_effects(const Ticket& /*ticket*/) const override { return options_.enabled; }
     [[nodiscard]] bool can_detach() const override { return options_.detachable; }
     [[nodiscard]] bool may_hold(const Ticket& ticket) const override;
-    void ticket_settled(std::string_view ticket_id) override { notes_.forget(ticket_id); }
+    void ticket_settled(std::string_view ticket_id, bool /*untried*/) override { notes_.forget(ticket_id); }
     [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                         RuntimeListener& listener) override;
 

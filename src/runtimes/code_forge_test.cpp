@@ -192,7 +192,7 @@ TEST_F(CodeForgeAttempts, OnePostThenQuestions) {
     EXPECT_EQ(counts.front(), "generate success");
     EXPECT_EQ(counts.back(), "generate_status success");
     EXPECT_TRUE(runtime->may_hold(ticket)) << "until it is settled";
-    runtime->ticket_settled("t-1");
+    runtime->ticket_settled("t-1", false);
     EXPECT_FALSE(runtime->may_hold(ticket));
 }
 
@@ -227,7 +227,7 @@ TEST_F(CodeForgeAttempts, APostWithoutAClearAnswerIsNotSentAgain) {
         run();
         EXPECT_EQ(posted.size(), 1U);
         EXPECT_EQ(fact("remote_outcome"), "unknown");
-        runtime->ticket_settled("t-1");
+        runtime->ticket_settled("t-1", false);
     }
 }
 
@@ -276,11 +276,11 @@ TEST_F(CodeForgeAttempts, OneThatNeverAppearsOrVanishes) {
     run();
     EXPECT_EQ(error().retry, Retry::kNever) << error().describe();
     EXPECT_EQ(fact("remote_outcome"), "unknown");
-    runtime->ticket_settled("t-1");
+    runtime->ticket_settled("t-1", false);
     gets = {state("processing"), reply(404, "{}")};
     run();
     EXPECT_EQ(error().retry, Retry::kNever) << error().describe();
-    runtime->ticket_settled("t-1");
+    runtime->ticket_settled("t-1", false);
     gets = {reply(403, "{}")};
     run();
     EXPECT_EQ(error().retry, Retry::kNever) << error().describe();

@@ -94,7 +94,7 @@ protected:
     }
     void settle() {
         attempt.reset();
-        runtime().ticket_settled(ticket.ticket_id);
+        runtime().ticket_settled(ticket.ticket_id, false);
         EXPECT_TRUE(run_until(loop, [this] { return engine.containers.empty(); }));
     }
     bool started() { return engine.made > 0 && engine.containers.begin()->second.starts > 0; }
@@ -471,6 +471,47 @@ TEST_F(DockerTest, TheSweepTakesOnlyWhatNobodyWillAskFor) {
     EXPECT_NE(engine.find("foreign"), nullptr);
 }
 
+TEST_F(DockerTest, WhatAnotherWorkerBeganForACancelledTicketGoes) {
+    options.keeper.unknown_is_gone = false;  // as in a group
+    options.probe_interval = 50ms;
+    json::object label{{"neural-hive.io/managed-by", "worker-agents"},
+                       {"neural-hive.io/worker", "worker-b"},
+                       {"neural-hive.io/domain", "domain"},
+                       {"neural-hive.io/deadline", std::to_string(clock.wall_now() + 3'600'000)},
+                       {"neural-hive.io/ticket-id", "cancelled"}};
+    engine.add("cancelled", label, "running");
+    label["neural-hive.io/ticket-id"] = "goes on";
+    engine.add("goes-on", label, "running");
+    static_cast<void>(runtime());
+    run_for(loop, 50ms);
+    runtime().ticket_settled("completed here", false);
+    EXPECT_EQ(engine.containers.size(), 2U);
+    runtime().ticket_settled("cancelled", true);
+    EXPECT_TRUE(run_until(loop, [this] { return engine.containers.size() == 1; }, 1s));
+    EXPECT_NE(engine.find("goes-on"), nullptr);
+    // An engine that is away is asked when it is back.
+    engine.go_away();
+    runtime().ticket_settled("goes on", true);
+    run_for(loop, 50ms);
+    engine.listen();
+    EXPECT_TRUE(run_until(loop, [this] { return runtime().availability().available && engine.containers.empty(); }));
+}
+
+TEST_F(DockerTest, WhatAnEarlierProcessBeganForATicketThatEndedUntriedGoes) {
+    engine.runs_on = true;
+    start(1);
+    EXPECT_TRUE(run_until(loop, [this] { return engine.calls["wait"] > 0; }));
+    crash();
+    standing = TicketStanding::kOpen;
+    static_cast<void>(runtime());
+    run_for(loop, 50ms);
+    EXPECT_EQ(engine.containers.size(), 1U);
+    standing = TicketStanding::kUnknown;
+    runtime().ticket_settled(ticket.ticket_id, true);
+    EXPECT_TRUE(run_until(loop, [this] { return engine.containers.empty(); }, 1s));
+    EXPECT_TRUE(run_until(loop, [this] { return !runtime().may_hold(ticket); }, 1s));
+}
+
 TEST_F(DockerTest, WhereTicketsMoveTheSweepWaitsForTheDeadline) {
     json::object label{{"neural-hive.io/managed-by", "worker-agents"},
                        {"neural-hive.io/worker", "worker-a"},
@@ -491,7 +532,7 @@ TEST_F(DockerTest, WhereTicketsMoveTheSweepWaitsForTheDeadline) {
 TEST_F(DockerTest, LeavingFinishesWhatIsDue) {
     EXPECT_TRUE(run().success);
     attempt.reset();
-    runtime().ticket_settled(ticket.ticket_id);
+    runtime().ticket_settled(ticket.ticket_id, false);
     bool left = false;
     runtime().leave(5s, [&left] { left = true; });
     EXPECT_TRUE(run_until(loop, [&left] { return left; }));
@@ -596,7 +637,7 @@ TEST_F(DockerTest, WhateverTheEngineDoesAnAttemptEndsOnceAndTruly) {
                 engine.misbehave.clear();
                 attempt.reset();
                 engine.containers.clear();
-                runtime().ticket_settled(ticket.ticket_id);
+                runtime().ticket_settled(ticket.ticket_id, false);
                 run_for(loop, 20ms);
             }
         }

@@ -186,8 +186,8 @@ bool KubernetesRuntime::may_hold(const Ticket& ticket) const {
     return options_.enabled && options_.misconfigured.empty() && keeper_.may_hold(ticket.ticket_id);
 }
 
-void KubernetesRuntime::ticket_settled(std::string_view ticket_id) {
-    keeper_.ticket_settled(ticket_id);
+void KubernetesRuntime::ticket_settled(std::string_view ticket_id, bool untried) {
+    if (options_.enabled && options_.misconfigured.empty()) keeper_.ticket_settled(ticket_id, untried);
 }
 
 std::unique_ptr<RunningAttempt> KubernetesRuntime::start(const AttemptContext& context, RuntimeListener& listener) {

@@ -351,7 +351,7 @@ TEST_F(KubernetesFaultsTest, WhatHasEndedIsKeptOnRequest) {
     options.keeper.remove_ended = false;
     EXPECT_TRUE(run().success);
     attempt.reset();
-    runtime().ticket_settled(ticket.ticket_id);
+    runtime().ticket_settled(ticket.ticket_id, false);
     ASSERT_TRUE(run_until(loop, [this] { return cluster.job().labels.contains("neural-hive.io/kept"); }));
     // Nobody adopts it.
     EXPECT_TRUE(run(2).success);
@@ -386,7 +386,7 @@ TEST_F(KubernetesFaultsTest, TheSweepTakesOnlyWhatNobodyWillAskFor) {
 TEST_F(KubernetesFaultsTest, LeavingFinishesWhatIsDueAsLongAsItMay) {
     EXPECT_TRUE(run().success);
     attempt.reset();
-    runtime().ticket_settled(ticket.ticket_id);
+    runtime().ticket_settled(ticket.ticket_id, false);
     bool left = false;
     runtime().leave(5s, [&left] { left = true; });
     EXPECT_TRUE(run_until(loop, [&left] { return left; }));
@@ -395,7 +395,7 @@ TEST_F(KubernetesFaultsTest, LeavingFinishesWhatIsDueAsLongAsItMay) {
     EXPECT_TRUE(run(2).success);
     attempt.reset();
     cluster.silent = true;
-    runtime().ticket_settled(ticket.ticket_id);
+    runtime().ticket_settled(ticket.ticket_id, false);
     left = false;
     runtime().leave(100ms, [&left] { left = true; });
     EXPECT_TRUE(run_until(loop, [&left] { return left; }, 2s));

@@ -135,11 +135,22 @@ void WorkKeeper::doom(Doomed work, bool due, bool swept) {
     go_on();
 }
 
-void WorkKeeper::ticket_settled(std::string_view ticket_id) {
-    if (doomed_.empty()) return;
-    for (auto& [id, entry] : doomed_)
-        entry.due |= entry.work.ticket_id == ticket_id;
-    go_on();
+void WorkKeeper::ticket_settled(std::string_view ticket_id, bool untried) {
+    bool known = false;
+    for (auto& [id, entry] : doomed_) {
+        if (entry.work.ticket_id != ticket_id) continue;
+        entry.due = true;
+        known = true;
+    }
+    if (known) return go_on();
+    const bool shared = !options_.unknown_is_gone;
+    if (may_hold(ticket_id) || (untried && shared)) look_for(ticket_id);
+}
+
+// One list answers for all that are asked for meanwhile. Beyond the bound the sweeps find it.
+void WorkKeeper::look_for(std::string_view ticket_id) {
+    if (wanted_.size() + asked_.size() < kMaxDoomed) wanted_.emplace(ticket_id);
+    if (!listing_) sweep();
 }
 
 void WorkKeeper::go_on() {
@@ -198,8 +209,9 @@ void WorkKeeper::removed(const std::string& id, const Result<void>& result) {
 }
 
 bool WorkKeeper::is_left_behind(const FoundWork& found) const {
-    if (!found.ours || found.ticket_id.empty()) return false;
-    if (doomed_.contains(found.id) || attached_.contains(found.ticket_id)) return false;
+    if (found.ticket_id.empty() || doomed_.contains(found.id) || attached_.contains(found.ticket_id)) return false;
+    if (asked_.contains(found.ticket_id)) return true;  // ended here, so nobody else has it
+    if (!found.ours) return false;
     switch (options_.standing ? options_.standing(found.ticket_id) : TicketStanding::kUnknown) {
         case TicketStanding::kOpen: return false;
         case TicketStanding::kEnded: return true;
@@ -213,6 +225,8 @@ bool WorkKeeper::is_left_behind(const FoundWork& found) const {
 void WorkKeeper::sweep() {
     if (listing_) return;
     listing_ = true;
+    asked_.merge(wanted_);
+    wanted_.clear();
     list_ = place_.list([this](const Result<std::vector<FoundWork>>& found) {
         listing_ = false;
         swept(found);
@@ -243,7 +257,9 @@ void WorkKeeper::swept(const Result<std::vector<FoundWork>>& found) {
         std::error_code ignored;
         if (!options_.notes_folder.empty()) fs::remove(options_.notes_folder + "/" + mark, ignored);
     }
+    asked_.clear();
     go_on();
+    if (!wanted_.empty()) sweep();
 }
 
 void WorkKeeper::close(Duration limit, std::function<void()> done) {

@@ -112,7 +112,9 @@ public:
     void remove_when_settled(Doomed work);
     void remove_now(Doomed work);
     [[nodiscard]] bool is_doomed(std::string_view id) const { return doomed_.contains(id); }
-    void ticket_settled(std::string_view ticket_id);
+    // What was to go then goes. When there may be something that nobody here has looked after (a note of an earlier
+    // process; `untried`, where workers share tickets), it is looked for, and goes, too.
+    void ticket_settled(std::string_view ticket_id, bool untried);
 
     // Removes what nobody will ask for any more.
     void sweep();
@@ -134,6 +136,7 @@ private:
         WorkPlace::Handle call{};
     };
     void doom(Doomed work, bool due, bool swept);
+    void look_for(std::string_view ticket_id);
     void go_on();
     void begin_removal(Entry& entry);
     void removed(const std::string& id, const Result<void>& result);
@@ -157,6 +160,8 @@ private:
     boost::asio::steady_timer closing_;
     std::function<void()> closed_;
     bool listing_ = false;
+    std::set<std::string, std::less<>> wanted_;  // tickets that have ended, whose work is to be looked for
+    std::set<std::string, std::less<>> asked_;   // those that the list under way is about; kept when it fails
     bool sweep_failed_ = false;
     WorkPlace::Handle list_;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -94,3 +94,18 @@ class Cases:
         self.assertEqual(self.started(since), [tickets[0]["ticket_id"]])
         harness.wait_until(lambda: self.left() == [], 40, 0.2)
         self.end(other)
+
+    def test_cancelled_while_they_wait_elsewhere(self):
+        """The other worker has a place for one of them only: at the others it never looks."""
+        since, first, tickets = self.begin(3, "echo once; exec sleep 600")
+        first.kill()
+        other = self.worker(MAX_CONCURRENT_TASKS="1")
+        harness.wait_until(lambda: other.request("GET", "/api/v1/status")[1]["active_tasks"] == 1, 40, 0.2)
+        for one in tickets:
+            status, answer = other.request("POST", f"/api/v1/tasks/{one['ticket_id']}/cancel", {"reason": "user_request"})
+            self.assertEqual(status, 200, answer)
+        harness.wait_until(lambda: self.left() == [], 40, 0.2)
+        for result in self.one_result_each(tickets).values():
+            self.assertEqual(result["status"], "FAILED", result)
+        self.assertEqual(self.started(since), sorted(one["ticket_id"] for one in tickets))
+        self.end(other)

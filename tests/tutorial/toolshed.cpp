@@ -390,7 +390,7 @@ http::ServiceCall ToolshedRuntime::request(std::string method, std::string_view 
     return call;
 }
 
-void ToolshedRuntime::ticket_settled(std::string_view ticket_id) {
+void ToolshedRuntime::ticket_settled(std::string_view ticket_id, bool /*untried*/) {
     if (!notes_.has(ticket_id)) return;
     // Should it not be written, the next start finds out that the ticket has ended.
     static_cast<void>(notes_.write(ticket_id, std::string(kOver) + std::string(ticket_id)));

@@ -51,7 +51,7 @@ public:
     [[nodiscard]] bool has_effects(const Ticket& /*ticket*/) const override { return true; }
     [[nodiscard]] bool can_detach() const override { return options_.detachable; }
     [[nodiscard]] bool may_hold(const Ticket& ticket) const override { return notes_.has(ticket.ticket_id); }
-    void ticket_settled(std::string_view ticket_id) override;
+    void ticket_settled(std::string_view ticket_id, bool untried) override;
     [[nodiscard]] std::unique_ptr<RunningAttempt> start(const AttemptContext& context,
                                                         RuntimeListener& listener) override;
 

@@ -127,7 +127,7 @@ protected:
     }
     void settle() {
         attempt.reset();
-        runtime().ticket_settled(ticket.ticket_id);
+        runtime().ticket_settled(ticket.ticket_id, false);
         EXPECT_TRUE(all_gone());
     }
     bool told_of(const std::string& words) const {
