@@ -21,12 +21,12 @@ class Engine(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.connect(self.path)
 
-    def ask(self, target):
-        self.request("GET", target)
+    def ask(self, target, method="GET"):
+        self.request(method, target)
         answer = self.getresponse()
         lines = answer.read().splitlines()
         self.close()
-        assert answer.status == 200, lines
+        assert answer.status in (200, 204, 404), lines
         return [json.loads(line) for line in lines]
 
 
@@ -36,6 +36,14 @@ class Containers(adoption.Cases, adoption.Adoption):
         super().setUpClass()
         cls.docker = harness.peer(cls, harness.Peer("docker", DOCKER_PEER_TCP="yes"))
         cls.engine = Engine(cls.docker["DOCKER_BASE_URL"])
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.clean)
+
+    def clean(self):
+        for container in self.left():
+            self.engine.ask(f"/containers/{container['Id']}?force=1", "DELETE")
 
     def engine_settings(self):
         return {"DOCKER_ENABLED": "true", "DOCKER_BASE_URL": self.docker["DOCKER_PEER_TCP"], "DOCKER_NETWORK_MODE": "none"}
