@@ -16,6 +16,7 @@ class Forge(Backend):
     runtime = "code_forge"
     has = {"retry", "refusal", "record", "adoption", "engine_away"}
     lacks = {
+        "start_time": "a generation cannot be stopped: each attempt asks for as long as it may",
         "command": "it generates from templates",
         "huge_output": "it generates from templates",
         "live_log": "nothing of a generation is seen before its end",

@@ -34,7 +34,7 @@ class Engine(http.client.HTTPConnection):
 class Docker(Backend):
     runtime = "docker"
     has = {"command", "huge_output", "live_log", "stop", "retry", "refusal", "record", "image", "memory_limit", "adoption",
-           "engine_away", "engine_stop"}
+           "start_time", "engine_away", "engine_stop"}
 
     def start(self):
         self.peer = Peer("docker").start()

@@ -14,7 +14,7 @@ from runtime_cases import Backend, Peer, RuntimeTest
 class Kubernetes(Backend):
     runtime = "k8s"
     has = {"command", "huge_output", "live_log", "stop", "retry", "refusal", "record", "image", "memory_limit", "adoption",
-           "engine_away"}
+           "start_time", "engine_away"}
     lacks = {"engine_stop": "pods go on without the API server: see kubernetes_trouble_test.py"}
     merged = True
     parameters = {*Backend.parameters, "memory_limit", "memory_request", "cpu_limit", "cpu_request", "user", "service_account",

@@ -280,6 +280,7 @@ class Functions(Backend):
         "image": "the function is what it is",
         "memory_limit": "the function has its own",
         "adoption": "a call cannot be asked about later",
+        "start_time": "nothing is adopted",
         "engine_stop": "a call has no answer then, and is not sent again (Misbehaviour)",
     }
 

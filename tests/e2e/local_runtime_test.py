@@ -20,6 +20,7 @@ class Local(Backend):
         "image": "it runs what is installed here",
         "memory_limit": "a setting, not a ticket, says it (attack_test.py has it reached)",
         "adoption": "its processes end with the worker (crash_test.py)",
+        "start_time": "nothing is adopted",
         "engine_away": "it is this machine",
         "engine_stop": "it is this machine",
     }

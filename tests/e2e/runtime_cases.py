@@ -31,6 +31,7 @@ WORDS = {
     "image": "commands run in images",
     "memory_limit": "the ticket says how much memory it may have",
     "adoption": "work runs on without the worker, and is found again",
+    "start_time": "it says since when adopted work runs, so that a restart gives it no more time",
     "engine_away": "its engine may be not there at all",
     "engine_stop": "its engine can be stopped and started by a test",
 }
@@ -376,7 +377,7 @@ class Cases:
         self.assert_failed(ticket, "timed out after 1[0-9]")
         self.assertEqual(self.facts(ticket)["adopted"], "true")
         self.nothing_left()
-    case_time_before_a_kill_counts.needs = "adoption", "command"
+    case_time_before_a_kill_counts.needs = "start_time", "command"
 
     def case_what_was_cancelled_meanwhile_is_swept(self):
         worker = self.worker()

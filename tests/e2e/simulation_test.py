@@ -20,6 +20,7 @@ class Simulation(Backend):
         "image": "nothing is run",
         "memory_limit": "nothing is run",
         "adoption": "it ends with the worker",
+        "start_time": "nothing is adopted",
         "engine_away": "there is no engine",
         "engine_stop": "there is no engine",
     }

@@ -27,6 +27,7 @@ class Shed(Backend):
         "live_log": "the toolshed gives it at the end",
         "image": "the toolshed runs what is installed there",
         "memory_limit": "the toolshed has none",
+        "start_time": "the toolshed does not tell: after a restart the time begins anew",
         "engine_stop": "its jobs end with it",
     }
 
