@@ -415,7 +415,9 @@ void Engine::commit_aborted(const CommitResult& result) {
             std::find_if(result.rejected.begin(), result.rejected.end(),
                          [&](const RejectedSettlement& entry) { return entry.position == record->position; });
         if (rejected == result.rejected.end()) continue;
-        if (rejected->why == RejectedSettlement::Why::kTooLarge) {
+        // One that is too large although nothing is left that could go waits like one whose topic is missing.
+        constexpr std::int32_t kMostShrinks = 3;
+        if (rejected->why == RejectedSettlement::Why::kTooLarge && record->active->too_large < kMostShrinks) {
             record->active->settlement = std::make_shared<Settlement>(*record->active->settlement);
             shrink(*record->active->settlement, ++record->active->too_large);
         } else {

@@ -302,6 +302,32 @@ class Targets(Faults):
         self.assert_run_once(quiet)
 
 
+    def test_small_results_that_are_too_large_together(self):
+        """The topic's limit is on a batch of records; none of these is above it."""
+        self.topics["results"] = self.kafka.topic("small", 1, max_message_bytes=6000)
+        worker = self.worker()
+        quiet = [self.noted() for _ in range(24)]
+        self.produce(quiet)
+        for result in self.one_result_each(quiet, 30).values():
+            self.assertEqual(result["status"], "COMPLETED")
+            self.assertNotEqual(result["result"]["metadata"].get("truncated"), "true")
+        self.wait_committed()
+        self.assert_run_once(quiet)
+        self.end(worker)
+
+    def test_a_result_that_no_topic_takes_does_not_keep_the_worker_busy(self):
+        self.topics["results"] = self.kafka.topic("tiny", 1, max_message_bytes=100)
+        worker = self.worker()
+        self.produce([self.noted()])
+
+        def batches():
+            return max((line["batch"] for line in self.logged(worker, "publish_result_failed") if "batch" in line), default=0)
+        harness.wait_until(lambda: batches() > 3, 30, 0.2)
+        before = batches()
+        time.sleep(6)
+        self.assertTrue(before < batches() < before + 30, (before, batches()))
+
+
 class Topics(Faults):
     def worked_off(self, count):
         """A worker that has just finished so many tickets, and these."""

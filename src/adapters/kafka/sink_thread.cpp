@@ -21,6 +21,10 @@ constexpr Duration kOneAlertFor = std::chrono::minutes(10);
 constexpr std::size_t kMaxAlerted = 10'000;
 constexpr std::size_t kMaxDelivered = 100'000;
 
+bool is_too_large(rd_kafka_resp_err_t code) {
+    return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || code == RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE;
+}
+
 }  // namespace
 
 std::shared_ptr<SinkThread> SinkThread::start(const SinkParts& parts, Answers answers) {
@@ -573,23 +577,45 @@ rd_kafka_resp_err_t SinkThread::hand_over(Outgoing& entry) {
     return rd_kafka_error_code(error.get());
 }
 
-// Hands everything to the client and waits for each delivery report.
-SinkThread::Verdict SinkThread::produce(std::vector<std::unique_ptr<Outgoing>>& out,
-                                        std::vector<RejectedSettlement>& rejected, const CommitBatch& batch) {
-    if (out.empty()) return {};
-    std::optional<Error> trouble;
-    for (auto& entry : out) {
-        if (const auto code = hand_over(*entry); code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            entry->delivered = true;
-            entry->error = code;
-        }
+// A topic's limit is on a batch of records, which the client makes of all that it has for a partition. Where one of
+// several was refused, nobody says which record is to blame, or whether any is: smaller ones are tried.
+bool SinkThread::fits(const Outgoing& entry, Filled& filled) const {
+    const auto limit = batch_limits_.find(*entry.topic);
+    if (limit == batch_limits_.end()) return true;
+    std::size_t& bytes = filled[{*entry.topic, entry.partition}];
+    const bool alone = bytes == 0;
+    bytes += entry.key.size() + entry.value.size();
+    return alone || bytes <= limit->second;
+}
+
+void SinkThread::note_refused_batches(const std::vector<std::unique_ptr<Outgoing>>& out) {
+    Filled refused;
+    for (const auto& entry : out) {
+        if (is_too_large(entry->error) && !is_refused_alone(*entry, out))
+            refused[{*entry->topic, entry->partition}] += entry->key.size() + entry->value.size();
     }
+    for (const auto& [target, bytes] : refused) {
+        const auto limit = batch_limits_.try_emplace(target.first, bytes).first;
+        limit->second = std::min(limit->second, bytes) / 2;
+    }
+}
+
+bool SinkThread::is_refused_alone(const Outgoing& entry, const std::vector<std::unique_ptr<Outgoing>>& out) const {
+    if (!entry.taken) return true;  // by the client itself
+    return std::none_of(out.begin(), out.end(), [&](const auto& other) {
+        return other.get() != &entry && other->taken && is_too_large(other->error) && other->topic == entry.topic &&
+               other->partition == entry.partition;
+    });
+}
+
+bool SinkThread::wait_for_reports(const std::vector<std::unique_ptr<Outgoing>>& out, std::size_t count,
+                                  MonoTime patience) {
+    const auto end = out.begin() + static_cast<std::ptrdiff_t>(count);
     // Every report is waited for: its entry must not go before it has come. The client's own timeouts bound this.
     const auto all_reported = [&] {
-        return std::all_of(out.begin(), out.end(), [](const auto& entry) { return entry->delivered; });
+        return std::all_of(out.begin(), end, [](const auto& entry) { return entry->delivered; });
     };
     bool purged = false;
-    const MonoTime patience = parts_.clock.now() + std::chrono::seconds(60);
     while (!all_reported()) {
         {
             const ClientCall call(*this, "flush");
@@ -602,16 +628,42 @@ SinkThread::Verdict SinkThread::produce(std::vector<std::unique_ptr<Outgoing>>& 
         purged = true;
         rd_kafka_purge(producer_->raw(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     }
+    return std::all_of(out.begin(), end, [](const auto& entry) { return entry->error == RD_KAFKA_RESP_ERR_NO_ERROR; });
+}
+
+// Hands everything to the client and waits for each delivery report.
+SinkThread::Verdict SinkThread::produce(std::vector<std::unique_ptr<Outgoing>>& out,
+                                        std::vector<RejectedSettlement>& rejected, const CommitBatch& batch) {
+    if (out.empty()) return {};
+    std::optional<Error> trouble;
+    const MonoTime patience = parts_.clock.now() + std::chrono::seconds(60);
+    Filled filled;
+    bool goes_on = true;
+    for (std::size_t at = 0; at < out.size(); ++at) {
+        Outgoing& entry = *out[at];
+        if (goes_on && !fits(entry, filled)) {
+            goes_on = wait_for_reports(out, at, patience);
+            filled.clear();
+            static_cast<void>(fits(entry, filled));
+        }
+        const auto code = goes_on ? hand_over(entry) : RD_KAFKA_RESP_ERR__PURGE_QUEUE;
+        entry.taken = code == RD_KAFKA_RESP_ERR_NO_ERROR;
+        if (entry.taken) continue;
+        entry.delivered = true;
+        entry.error = code;
+    }
+    static_cast<void>(wait_for_reports(out, out.size(), patience));
+    note_refused_batches(out);
     for (const auto& entry : out) {
         if (entry->error == RD_KAFKA_RESP_ERR_NO_ERROR) continue;
         const SourcePosition position = batch.settlements[entry->settlement]->position;
-        const bool too_large =
-            entry->error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || entry->error == RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE;
+        const bool too_large = is_too_large(entry->error);
         const bool no_target = entry->error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
                                entry->error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
                                entry->error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
                                entry->error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-        if (too_large) rejected.push_back({position, RejectedSettlement::Why::kTooLarge});
+        if (too_large && is_refused_alone(*entry, out))
+            rejected.push_back({position, RejectedSettlement::Why::kTooLarge});
         if (no_target) {
             rejected.push_back({position, RejectedSettlement::Why::kTargetUnavailable});
             topics_.erase(*entry->topic);

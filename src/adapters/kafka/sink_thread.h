@@ -114,6 +114,7 @@ private:
         EpochMillis timestamp = 0;  // 0 = now
         HeaderList headers;
         bool is_copy = false;
+        bool taken = false;  // by the client
         // Filled by the delivery report.
         bool delivered = false;
         rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -159,6 +160,14 @@ private:
     [[nodiscard]] std::vector<RejectedSettlement> without_target(const CommitBatch& batch,
                                                                  const std::vector<std::unique_ptr<Outgoing>>& out);
     rd_kafka_resp_err_t hand_over(Outgoing& entry);
+    // Of a batch of records that the client is about to make, by topic and partition: the bytes in it.
+    using Filled = std::map<std::pair<std::string, PartitionId>, std::size_t>;
+    [[nodiscard]] bool fits(const Outgoing& entry, Filled& filled) const;
+    // Whether the first `count` of them were written.
+    [[nodiscard]] bool wait_for_reports(const std::vector<std::unique_ptr<Outgoing>>& out, std::size_t count,
+                                        MonoTime patience);
+    void note_refused_batches(const std::vector<std::unique_ptr<Outgoing>>& out);
+    [[nodiscard]] bool is_refused_alone(const Outgoing& entry, const std::vector<std::unique_ptr<Outgoing>>& out) const;
     Verdict produce(std::vector<std::unique_ptr<Outgoing>>& out, std::vector<RejectedSettlement>& rejected,
                     const CommitBatch& batch);
     Verdict begin_transaction();
@@ -189,6 +198,8 @@ private:
         MonoTime as_of{};
     };
     std::map<std::string, KnownTopic> topics_;
+    // By topic, once a batch of several records was refused as too large: no more bytes than that go into one.
+    std::map<std::string, std::size_t> batch_limits_;
     bool brokers_silent_ = false;  // in this batch: they did not say whether a topic is there
     // Delivered, and their offsets not yet committed (at_least_once): not sent again when the batch is.
     std::set<std::pair<Epoch, SourcePosition>> delivered_;
