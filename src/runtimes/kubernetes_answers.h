@@ -57,7 +57,7 @@ struct PodState {
     int exit_code = 0;
     std::string end_reason;  // "Completed", "Error", "OOMKilled", "StartError", …
     std::string end_message;
-    bool began = false;  // its process was started
+    bool began = false;      // its process was started
     std::string started_at;  // of the process, while it runs; as text
     std::string image_id;
 

@@ -75,7 +75,8 @@ void PodLog::read(bool follow) {
     lacks_.clear();
     http::StreamReader reader;
     reader.chunk = [this](std::string_view bytes) { return take(bytes); };
-    call_ = api_.logs(pod_, follow, ticket_id_, std::move(reader), [this](const Reply<Nothing>& reply) { ended(reply); });
+    call_ =
+        api_.logs(pod_, follow, ticket_id_, std::move(reader), [this](const Reply<Nothing>& reply) { ended(reply); });
 }
 
 bool PodLog::take(std::string_view bytes) {

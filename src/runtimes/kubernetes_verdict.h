@@ -33,7 +33,7 @@ struct JobEnd {
     std::string shown;              // the Job, for people
     bool job_gone = false;
     bool pod_gone = false;
-    bool ran = false;        // its process was seen to run, or to have run
+    bool ran = false;          // its process was seen to run, or to have run
     std::string waited_for{};  // what it waited for, when it did not
     // What we did. At least one of the first three is set when it was stopped by us.
     std::optional<StopReason> stopped;

@@ -22,7 +22,9 @@ milliseconds span(EpochMillis from, EpochMillis to) {
 
 EarlierRun earlier_run(std::string_view deadline_label, std::string_view started_at) {
     // Of what was never started some engines say that it began in the year 1.
-    const auto is_time = [](EpochMillis time) { return time > 0 && time < std::numeric_limits<EpochMillis>::max() / 2; };
+    const auto is_time = [](EpochMillis time) {
+        return time > 0 && time < std::numeric_limits<EpochMillis>::max() / 2;
+    };
     EarlierRun earlier{parse_whole_number(deadline_label), parse_iso_timestamp(started_at)};
     if (earlier.until && !is_time(*earlier.until)) earlier.until.reset();
     if (earlier.started && !is_time(*earlier.started)) earlier.started.reset();

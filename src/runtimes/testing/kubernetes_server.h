@@ -387,9 +387,7 @@ private:
         std::string line;
     };
 
-    std::string now() {
-        return iso_timestamp(began_ + static_cast<EpochMillis>(++ticks_) * 1000);
-    }
+    std::string now() { return iso_timestamp(began_ + static_cast<EpochMillis>(++ticks_) * 1000); }
     std::string new_uid() {
         const std::string number = std::to_string(++uids_);
         return "00000000-0000-4000-8000-" + std::string(12 - number.size(), '0') + number;
