@@ -301,7 +301,6 @@ class Targets(Faults):
         self.wait_committed()
         self.assert_run_once(quiet)
 
-
     def test_small_results_that_are_too_large_together(self):
         """The topic's limit is on a batch of records; none of these is above it."""
         self.topics["results"] = self.kafka.topic("small", 1, max_message_bytes=6000)
